@@ -1,0 +1,1 @@
+"""Small embedded data sets, installed with the package; README.md documents each."""

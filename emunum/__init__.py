@@ -1,0 +1,55 @@
+"""Software-emulated numerics: linear algebra and training in any small float format, bit for bit.
+
+    >>> import emunum
+    >>> emunum.quantize([0.3, 500.0], "e4m3")
+    array([  0.3125, 448.    ], dtype=float32)
+
+Importing emunum loads neither Numba nor scikit-learn: what needs them loads them when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from emunum.formats import Cast, Format
+
+if TYPE_CHECKING:
+    from emunum.kernels.cpu.threads import get_threads, set_threads
+    from emunum.ops.arrays import decode, encode, from_ml_dtypes, matmul, quantize, to_ml_dtypes
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "decode": "emunum.ops.arrays",
+    "encode": "emunum.ops.arrays",
+    "from_ml_dtypes": "emunum.ops.arrays",
+    "get_threads": "emunum.kernels.cpu.threads",
+    "matmul": "emunum.ops.arrays",
+    "quantize": "emunum.ops.arrays",
+    "set_threads": "emunum.kernels.cpu.threads",
+    "to_ml_dtypes": "emunum.ops.arrays",
+}
+
+__all__ = [
+    "Cast",
+    "Format",
+    "decode",
+    "encode",
+    "from_ml_dtypes",
+    "get_threads",
+    "matmul",
+    "quantize",
+    "set_threads",
+    "to_ml_dtypes",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'emunum' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

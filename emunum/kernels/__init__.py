@@ -1,0 +1,1 @@
+"""Array kernels behind plain numbers: contract.py lowers casts, each backend module computes."""

@@ -1,0 +1,76 @@
+"""The door to Numba: `compiled` is njit with a disk cache that no edit can leave stale.
+
+Numba keys its cache on the file that holds the outer function. Were a scalar function in another file
+edited, the cached array kernel would go on rounding the old way. So the cache directory is named after
+a hash of every kernel source (and the versions of Numba and Python): an edit anywhere starts a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.extending import overload
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def source_hash() -> str:
+    """Digest of every source a compiled kernel can depend on."""
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()} {platform.machine()}".encode())
+    kernels = Path(__file__).resolve().parent.parent
+    for source in sorted(kernels.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def cache_directory() -> Path | None:
+    """Where compiled kernels are kept: EMUNUM_CACHE, else the user's cache folder; None if unwritable."""
+    chosen = os.environ.get("EMUNUM_CACHE")
+    if chosen:
+        root = Path(chosen)
+    elif sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA", tempfile.gettempdir())) / "emunum"
+    elif sys.platform == "darwin":
+        root = Path("~/Library/Caches/emunum").expanduser()
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "emunum"
+    directory = root / "kernels" / source_hash()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return directory
+    except OSError:
+        return None
+
+
+CACHE = cache_directory()
+
+
+def compiled(function: Function) -> Function:
+    """Compile an array kernel at first use: without the interpreter lock, without fast math, cached."""
+    if CACHE is None:
+        return numba.njit(nogil=True, fastmath=False)(function)  # type: ignore[no-any-return]
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(CACHE)  # read once, when the decorator is applied
+    try:
+        return numba.njit(nogil=True, fastmath=False, cache=True)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def inlined(function: Function) -> Function:
+    """Compile a scalar function into whatever kernel calls it."""
+    return numba.njit(forceinline=True, fastmath=False)(function)  # type: ignore[no-any-return]
+
+
+def chosen_by_type(stub: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Let the decorated function pick, from Numba types, the implementation of `stub`."""
+    return overload(stub, jit_options={"forceinline": True, "fastmath": False})  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""Array functions by name, policies, and the arithmetic a network sees."""

@@ -1,0 +1,207 @@
+"""Quantize, encode, decode and multiply arrays, by the names people use. No training needed.
+
+These are the public conveniences: names are parsed here, arrays are checked here, and the backend does
+the rest. Input is anything NumPy takes: float16, float32, float64, ml_dtypes arrays, integers, lists; any
+memory order, byte order or stride. Results are new C-contiguous arrays.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emunum.formats import NAMED, Cast, Format, parse_mode, parse_overflow
+from emunum.formats.rounding import DEFAULT_RANDOM_BITS
+from emunum.kernels import cpu
+from emunum.kernels.contract import code_dtype
+from emunum.kernels.random import Key
+
+ORDERS = ("sequential",)
+
+
+def quantize(
+    x: ArrayLike,
+    format: str | Format,
+    *,
+    rounding: str = "nearest",
+    overflow: str = "auto",
+    random_bits: int = DEFAULT_RANDOM_BITS,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Round every element once into a format; float64 is rounded from float64 directly.
+
+    x: any shape. Returns float32 of the same shape, which holds every value of every format.
+
+    rounding: "nearest", "toward_zero" or "stochastic" (variant A with `random_bits` = N bits, 1..32, from
+    Philox4x32-10 under `seed`; element n of the flattened array always gets the same bits).
+    overflow: "ieee" (Inf, or NaN where there is no Inf), "saturate" (+-max, for Inf too), or "auto": ieee
+    where the format has infinities. NaN stays NaN; -0 stays -0 where the format has one.
+
+    >>> quantize([0.3, 500.0], "e4m3")
+    array([  0.3125, 448.    ], dtype=float32)
+
+    Raises ValueError for an unknown name or a number out of range, TypeError for data that is not real.
+    """
+    cast = _cast(format, rounding, overflow, random_bits)
+    return cpu.cast(_real(x, "x"), cast, Key(seed))
+
+
+def encode(x: ArrayLike, format: str | Format) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the codes of values of a format: uint8, uint16 or uint32, whichever is just wide enough.
+
+    NaN gets the format's one canonical NaN code. Raises ValueError for the first value that the format
+    does not hold (round first, with quantize), and for NaN where it has no NaN.
+    """
+    return cpu.encode(_carrier(x, "x"), _format(format))
+
+
+def decode(codes: ArrayLike, format: str | Format) -> NDArray[np.float32]:
+    """Return the values of codes: integers of any shape and width, 0 <= code < 2^bits.
+
+    Raises ValueError for a code out of range, TypeError for codes that are not integers.
+    """
+    fmt = _format(format)
+    array = np.asarray(codes)
+    if array.size == 0:
+        return np.empty(array.shape, np.float32)
+    if array.dtype.kind not in "ui":
+        raise TypeError(f"codes are {array.dtype}: codes are integers. 'encode' turns values into codes.")
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= fmt.code_count:
+        wrong = low if low < 0 else high
+        raise ValueError(f"code {wrong} is out of range: {fmt} has codes 0 to {fmt.code_count - 1}.")
+    return cpu.decode(array.astype(code_dtype(fmt)), fmt)
+
+
+def matmul(
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    product: str | Format | None = None,
+    accumulator: str | Format = "float32",
+    rounding: str = "nearest",
+    overflow: str = "auto",
+    fma: bool = False,
+    order: str = "sequential",
+    out: str | Format | None = None,
+    random_bits: int = DEFAULT_RANDOM_BITS,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Matrix product with every product and partial sum rounded.
+
+    acc = round_acc(acc + round_product(a[i, k] b[k, j])), k = 0, 1, ..., K - 1, from +0; with `fma`, or
+    without a product format, acc = round_acc(acc + a[i, k] b[k, j]) with the exact product. At the end
+    round_out(acc), where `out` names a format.
+
+    a: (M, K), b: (K, N), values as they are (round them first where the hardware would). float64 input
+    must hold float32 values: to round it on the way in would round twice. Returns (M, N) float32.
+
+    rounding, overflow and random_bits hold for all three roundings. Random bits depend on the seed, the
+    entry (i, j), k and which rounding it is, so a leading block of the result is the product of the
+    leading rows and columns. The order over k is part of the contract: every backend gives these bits.
+
+    Raises ValueError for shapes that do not fit, unknown names and values float32 cannot hold.
+    """
+    if order not in ORDERS:
+        raise ValueError(f"unknown order {order!r}. Known: {', '.join(ORDERS)}.")
+    x, y = _carrier(a, "a"), _carrier(b, "b")
+    if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
+        raise ValueError(f"shapes {x.shape} and {y.shape} do not multiply: (M, K) and (K, N) are needed.")
+    exact = fma or product is None
+    return cpu.matmul(
+        x,
+        y,
+        None if exact or product is None else _cast(product, rounding, overflow, random_bits),
+        _cast(accumulator, rounding, overflow, random_bits),
+        Key(seed),
+        result=None if out is None else _cast(out, rounding, overflow, random_bits),
+    )
+
+
+def to_ml_dtypes(codes: NDArray[np.unsignedinteger[Any]], format: str | Format) -> NDArray[Any]:
+    """View codes as an ml_dtypes (or float16, float32) array, without a copy.
+
+    Raises ValueError where no such type exists, ImportError where ml_dtypes is not installed.
+    """
+    fmt = _format(format)
+    dtype = _dtype_of(fmt)
+    if codes.dtype != code_dtype(fmt):
+        raise TypeError(f"codes are {codes.dtype}: {fmt} has {np.dtype(code_dtype(fmt))} codes.")
+    return codes.view(dtype)
+
+
+def from_ml_dtypes(x: NDArray[Any]) -> tuple[NDArray[np.unsignedinteger[Any]], Format]:
+    """View an ml_dtypes (or float16, float32) array as codes, without a copy, and say its format.
+
+    Raises ValueError for a dtype that is no format here.
+    """
+    if x.dtype.name not in NAMED:
+        raise ValueError(f"dtype {x.dtype} is no format of emunum. 'emunum formats' lists them.")
+    fmt = NAMED[x.dtype.name]
+    if not x.dtype.isnative:
+        raise ValueError(
+            f"byte order {x.dtype.byteorder!r} is not this machine's: x.astype({fmt.name}) first."
+        )
+    return x.view(code_dtype(fmt)), fmt
+
+
+def _dtype_of(format: Format) -> np.dtype[Any]:
+    if format.name in ("float16", "float32"):
+        return np.dtype(format.name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ImportError("ml_dtypes is not installed: pip install ml_dtypes") from None
+    if not hasattr(ml_dtypes, format.name):
+        raise ValueError(f"ml_dtypes has no type for {format}.")
+    return np.dtype(getattr(ml_dtypes, format.name))
+
+
+def _format(format: str | Format) -> Format:
+    return format if isinstance(format, Format) else Format.from_name(format)
+
+
+def _cast(format: str | Format, rounding: str, overflow: str, random_bits: int) -> Cast:
+    return Cast(
+        format=_format(format),
+        mode=parse_mode(rounding),
+        overflow=parse_overflow(overflow),
+        random_bits=random_bits,
+    )
+
+
+def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
+    """Return x as native float32 or float64, exactly."""
+    array = np.asarray(x)
+    if array.dtype == np.float32:
+        return array.astype(np.float32, copy=False)
+    if array.dtype.name in NAMED or array.dtype.kind == "b":
+        return array.astype(np.float32)
+    if array.dtype.kind not in "fui":
+        raise TypeError(f"{name} is {array.dtype}: emunum computes with real numbers.")
+    with np.errstate(over="ignore"):
+        wide = array.astype(np.float64)
+    if array.dtype.kind in "ui" and array.dtype.itemsize == 8:
+        same = bool((np.abs(wide) <= 2.0**53).all())
+    else:
+        same = array.dtype.itemsize <= 8 or bool(((wide == array) | np.isnan(wide)).all())
+    if not same:
+        raise ValueError(f"{name} is {array.dtype} and holds values that float64 cannot: convert it first.")
+    return wide
+
+
+def _carrier(x: ArrayLike, name: str) -> NDArray[np.float32]:
+    """Return x as float32, exactly."""
+    array = _real(x, name)
+    with np.errstate(over="ignore"):
+        narrow = array.astype(np.float32, copy=False)
+    if narrow is not array:
+        lost = (narrow != array) & ~np.isnan(array)
+        if lost.any():
+            raise ValueError(
+                f"{name} holds {float(array[lost].flat[0])!r}, which is no float32 value: rounding it here "
+                f"would round twice. Round it first, for example emunum.quantize({name}, 'float32')."
+            )
+    return narrow
