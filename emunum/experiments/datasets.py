@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 from collections.abc import Callable, Mapping
@@ -13,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emunum.formats.names import unknown
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -77,9 +78,7 @@ def load(name: str) -> Dataset:
     and for a damaged boston.csv.
     """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, n=1)
-        suggestion = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown dataset {name!r}. {suggestion}Known: {', '.join(DATASETS)}.")
+        raise unknown("dataset", name, DATASETS)
     return DATASETS[name]()
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from emunum.formats.names import suggestion
 from emunum.formats.spec import Format, Special
 
 EXPONENT_BITS = range(2, 9)
@@ -85,20 +85,16 @@ def parse_format(name: str) -> Format:
     if canonical in NAMED:
         return NAMED[canonical]
     widths = re.fullmatch(r"e(\d{1,4})m(\d{1,4})", key)
+    near = suggestion(key, [*ALIASES, *NAMED])
     if not widths:
-        raise ValueError(f"unknown format {name!r}. {_suggestion(key)}'emunum formats' lists them.")
+        raise ValueError(f"unknown format {name!r}. {near}'emunum formats' lists them.")
     exponent_bits, mantissa_bits = map(int, widths.groups())
     if exponent_bits not in EXPONENT_BITS or mantissa_bits not in MANTISSA_BITS:
         raise ValueError(
             f"unknown format {name!r}: eXmY needs X in {EXPONENT_BITS[0]}..{EXPONENT_BITS[-1]} and Y in "
-            f"{MANTISSA_BITS[0]}..{MANTISSA_BITS[-1]}. {_suggestion(key)}'emunum formats' lists them."
+            f"{MANTISSA_BITS[0]}..{MANTISSA_BITS[-1]}. {near}'emunum formats' lists them."
         )
     if (exponent_bits, mantissa_bits) in _IEEE_LIKE:
         return _IEEE_LIKE[exponent_bits, mantissa_bits]
     bias = (1 << (exponent_bits - 1)) - 1
     return _format(f"e{exponent_bits}m{mantissa_bits}", exponent_bits, mantissa_bits, bias, Special.IEEE)
-
-
-def _suggestion(name: str) -> str:
-    near = difflib.get_close_matches(name, [*ALIASES, *NAMED], n=1, cutoff=0.6)
-    return f"Did you mean {near[0]!r}? " if near else ""

@@ -111,7 +111,7 @@ def _increments(s: int, tail: Fraction, to: Cast, draw: int) -> bool:
         case Mode.TOWARD_ZERO:
             return False
         case Mode.STOCHASTIC:
-            return math.floor(tail * 2**to.random_bits) + draw >= 2**to.random_bits
+            return math.floor(tail * (1 << to.random_bits)) + draw >= 1 << to.random_bits
 
 
 def _exponent(magnitude: Fraction) -> int:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
 
+from emunum.formats.names import unknown
 from emunum.formats.spec import Format
 
 RANDOM_BITS = range(1, 33)
 DEFAULT_RANDOM_BITS = 16
-
-_Choice = TypeVar("_Choice", bound=StrEnum)
 
 
 class Mode(StrEnum):
@@ -43,21 +40,18 @@ MODE_ALIASES = {"nearest": Mode.NEAREST_EVEN}
 
 def parse_mode(name: str) -> Mode:
     """Return the mode called `name`, or raise ValueError."""
-    return MODE_ALIASES.get(name) or _parse(Mode, name, "rounding", [*MODE_ALIASES, *Mode])
+    try:
+        return MODE_ALIASES.get(name) or Mode(name)
+    except ValueError:
+        raise unknown("rounding", name, [*MODE_ALIASES, *Mode]) from None
 
 
 def parse_overflow(name: str) -> Overflow:
     """Return the overflow rule called `name`, or raise ValueError."""
-    return _parse(Overflow, name, "overflow rule", list(Overflow))
-
-
-def _parse(kind: type[_Choice], name: str, what: str, known: list[str]) -> _Choice:
     try:
-        return kind(name)
+        return Overflow(name)
     except ValueError:
-        near = difflib.get_close_matches(str(name), known, n=1)
-        suggestion = f"Did you mean {str(near[0])!r}? " if near else ""
-        raise ValueError(f"unknown {what} {name!r}. {suggestion}Known: {', '.join(known)}.") from None
+        raise unknown("overflow rule", name, Overflow) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ Two questions are settled here, before any kernel runs:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from enum import IntEnum
 from typing import Any, NamedTuple
 
@@ -168,6 +169,7 @@ def is_native(cast: Cast) -> bool:
     return cast.format == FLOAT32 and cast.mode is Mode.NEAREST_EVEN and cast.rule is Overflow.IEEE
 
 
+@cache
 def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
     """Lower the rounding of values that are at hand exactly: float32 of this extent, or None for float64.
 
@@ -199,6 +201,7 @@ def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
     return _word_rounder(cast, np.float32)
 
 
+@cache
 def lower_product(cast: Cast | None, a: Extent, b: Extent) -> Lowered:
     """Lower round(a b); `cast` None keeps the product exact.
 
@@ -214,6 +217,7 @@ def lower_product(cast: Cast | None, a: Extent, b: Extent) -> Lowered:
     return _inside(lower_conversion(cast, product), cast, product)
 
 
+@cache
 def lower_sum(cast: Cast, a: Extent, b: Extent, b_carrier: type[np.floating[Any]] = np.float32) -> Lowered:
     """Lower round(a + b), where a and b are float32 values, or b is a float64 (an exact product).
 
@@ -287,6 +291,7 @@ class CodeLayout(NamedTuple):
     nan: Any  # code of NaN, or all ones where there is none
 
 
+@cache
 def lower_codes(format: Format) -> CodeLayout:
     """Lower the layout of a format's codes."""
     none = 0xFFFFFFFF

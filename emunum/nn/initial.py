@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
+
+from emunum.formats.names import unknown
 
 Float32Array = NDArray[np.float32]
 Bound = Callable[[int], float]
@@ -62,9 +63,7 @@ depends on the machine.
 def parse_scheme(name: str) -> Scheme:
     """Return the scheme called `name`, or raise ValueError."""
     if name not in SCHEMES:
-        near = difflib.get_close_matches(name, SCHEMES, n=1)
-        suggestion = f"Did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown initialisation {name!r}. {suggestion}Known: {', '.join(SCHEMES)}.")
+        raise unknown("initialisation", name, SCHEMES)
     return SCHEMES[name]
 
 

@@ -156,7 +156,8 @@ def _dtype_of(format: Format) -> np.dtype[Any]:
         raise ImportError("ml_dtypes is not installed: pip install ml_dtypes") from None
     if not hasattr(ml_dtypes, format.name):
         raise ValueError(f"ml_dtypes has no type for {format}.")
-    return np.dtype(getattr(ml_dtypes, format.name))
+    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, format.name))
+    return dtype
 
 
 def _format(format: str | Format) -> Format:

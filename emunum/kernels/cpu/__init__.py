@@ -7,7 +7,8 @@ keys alone. Nothing here parses a name.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float32]
+Result = TypeVar("Result")
 _ANY = Extent.of(FLOAT32)
 _NARROW = 32  # outputs with fewer columns than this are computed transposed
 _PANEL = 1 << 18  # numbers of a transposed left operand copied at a time
@@ -170,7 +172,7 @@ def matmul(
 def column_sum(x: Array, accumulator: Cast, key: Key) -> Array:
     """acc = round(acc + x[i, j]), i = 0, 1, ..., from +0; x (M, N) -> (N,)."""
     ones = np.ones((1, x.shape[0]), np.float32)
-    return matmul(ones, x, None, accumulator, key, operation=Operation.COLUMN_SUM)[0]
+    return matmul(ones, x, None, accumulator, key, operation=Operation.COLUMN_SUM).reshape(-1)
 
 
 def measure(x: Array) -> Extent:
@@ -188,7 +190,7 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
     out = np.empty(flat.size, contract.code_dtype(format))
     layout = contract.lower_codes(format)
     found = _share(lambda begin, end: codes.encode(flat, out, layout, begin, end), flat.size)
-    wrong = [int(index) for index in found if index >= 0]  # type: ignore[call-overload]
+    wrong = [index for index in found if index >= 0]
     if wrong:
         value = float(flat[wrong[0]])
         raise ValueError(
@@ -207,7 +209,7 @@ def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
     return out.reshape(code.shape)
 
 
-def _share(job: Any, size: int) -> list[object]:
+def _share(job: Callable[[int, int], Result], size: int) -> list[Result]:
     return share(job, size, work=size, grain=elementwise.MOST_DRAWS)
 
 

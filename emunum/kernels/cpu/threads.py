@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 _LEAST_WORK = 1 << 15
 """Elementary operations below which starting a thread costs more than it saves."""
@@ -32,7 +35,7 @@ def get_threads() -> int:
     return _threads or available_threads()
 
 
-def share(job: Callable[[int, int], object], count: int, work: int, grain: int = 1) -> list[object]:
+def share(job: Callable[[int, int], Result], count: int, work: int, grain: int = 1) -> list[Result]:
     """Call job(begin, end) on ranges that cover range(count), and return the results in order.
 
     `work` is the number of elementary operations in all; ranges begin at multiples of `grain`.

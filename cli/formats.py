@@ -1,0 +1,138 @@
+"""emunum formats"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from emunum.formats import ALIASES, NAMED, Format
+from emunum.formats.exact import decode_exact
+
+MOST_VALUES = 256
+
+
+@click.command("formats", epilog="Examples: emunum formats; emunum formats e4m3; emunum formats e6m9 --json")
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def command(name: str | None, as_json: bool) -> None:
+    """List the formats, or print the facts of NAME and, up to 8 bits, all its values.
+
+    Besides the listed names, eXmY with X = 2..8 exponent bits and Y = 0..23 mantissa bits is the
+    IEEE-like format of those widths.
+    """
+    if name is None:
+        listing = list(NAMED.values())
+        if as_json:
+            click.echo(json.dumps([facts(format) for format in listing], indent=2))
+        else:
+            _print_listing(listing)
+        return
+    try:
+        format = Format.from_name(name)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(facts(format) | {"values": _values(format)}, indent=2))
+    else:
+        _print_facts(format)
+
+
+def facts(format: Format) -> dict[str, Any]:
+    return {
+        "name": format.name,
+        "aliases": [alias for alias, canonical in ALIASES.items() if canonical == format.name],
+        "bits": format.bits,
+        "exponent_bits": format.exponent_bits,
+        "mantissa_bits": format.mantissa_bits,
+        "bias": format.bias,
+        "special_values": str(format.special),
+        "precision": format.precision,
+        "emin": format.emin,
+        "emax": format.emax,
+        "max": format.max,
+        "smallest_normal": format.smallest_normal,
+        "smallest_subnormal": format.smallest_subnormal,
+        "eps": format.eps,
+        "unit_roundoff": format.unit_roundoff,
+        "code_count": format.code_count,
+        "max_code": format.max_code,
+        "infinity_code": format.infinity_code,
+        "nan_code": format.nan_code,
+        "signed": format.signed,
+        "negative_zero": format.has_negative_zero,
+    }
+
+
+def _values(format: Format) -> list[float | str] | None:
+    """The value of every code, exactly; NaN and Inf as text, which JSON has no numbers for."""
+    if format.code_count > MOST_VALUES:
+        return None
+    values = [decode_exact(code, format) for code in range(format.code_count)]
+    return [value if math.isfinite(value) else str(value) for value in values]
+
+
+def _print_listing(listing: list[Format]) -> None:
+    table = Table(title="Formats (and eXmY: any other IEEE-like format, X in 2..8, Y in 0..23)")
+    for column in ("name", "aliases"):
+        table.add_column(column)
+    for column in ("bits", "p", "emin", "emax", "max", "min normal", "min subnormal", "Inf", "NaN"):
+        table.add_column(column, justify="right")
+    for format in listing:
+        entry = facts(format)
+        table.add_row(
+            format.name,
+            " ".join(entry["aliases"]),
+            *(str(entry[key]) for key in ("bits", "precision", "emin", "emax")),
+            f"{format.max:.6g}",
+            _power(format.smallest_normal),
+            _power(format.smallest_subnormal),
+            "yes" if format.has_infinity else "no",
+            "yes" if format.has_nan else "no",
+        )
+    Console(width=None if Console().is_terminal else 130).print(table)
+
+
+def _print_facts(format: Format) -> None:
+    console = Console(width=None if Console().is_terminal else 130)
+    table = Table(title=format.name, show_header=False)
+    for key, value in facts(format).items():
+        if isinstance(value, list):
+            value = " ".join(value) or "-"
+        elif key.endswith("_code") and value is not None:
+            value = f"0x{value:02x}"
+        elif key in ("smallest_normal", "smallest_subnormal", "eps", "unit_roundoff"):
+            value = f"{_power(value)}" + (f" = {value:.6g}" if value is not None else "")
+        table.add_row(key.replace("_", " "), "-" if value is None else str(value))
+    console.print(table)
+    values = _values(format)
+    if values is None:
+        return
+    shown = len(values) // 2 if format.signed else len(values)
+    grid = Table(title="Values: code = row + column, hexadecimal", show_lines=False)
+    grid.add_column("")
+    columns = min(8, shown)
+    for column in range(columns):
+        grid.add_column(f"{column:x}", justify="right")
+    for row in range(0, shown, columns):
+        cells = (value if isinstance(value, str) else f"{value:.6g}" for value in values[row : row + columns])
+        grid.add_row(f"{row:02x}", *cells)
+    console.print(grid)
+    if format.signed:
+        zero = "" if format.has_negative_zero else f" 0x{shown:02x} is the NaN, not -0."
+        console.print(f"Codes from 0x{shown:02x} on are the same values with a minus sign.{zero}")
+
+
+def _power(value: float | None) -> str:
+    """A power of two as 2^e."""
+    return (
+        "-"
+        if value is None
+        else f"2^{value.hex().split('p')[1].lstrip('+')}"
+        if value >= 2.0**-1022
+        else str(value)
+    )

@@ -1,0 +1,200 @@
+"""emunum run"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from emunum.experiments.config import RunConfig
+
+PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
+DEFAULTS = RunConfig()
+
+
+def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in value.split(",") if size.strip())
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is no list of sizes, such as 64,32") from None
+
+
+@click.command(
+    "run",
+    context_settings={"show_default": True},
+    epilog="""\b
+Examples:
+  emunum run --dataset diabetes --format e4m3 --rounding stochastic
+  emunum run --dataset boston --format e5m2 --policy mixed --model mlp --hidden 64,32 --epochs 100
+  emunum run --dataset toy --precision float8 --policy output --json --quiet""",
+)
+@click.option("--dataset", default=DEFAULTS.dataset, help="toy, diabetes or boston.")
+@click.option(
+    "--format", "format_name", metavar="NAME", help="Number format: a name or eXmY.  [default: float32]"
+)
+@click.option(
+    "--precision",
+    type=click.Choice(list(PRECISIONS)),
+    help="The published study's spelling: e5m2, e6m9, float32.",
+)
+@click.option("--rounding", default="nearest", help="nearest, toward_zero or stochastic.")
+@click.option(
+    "--overflow", default=DEFAULTS.overflow, help="ieee, saturate, or auto: ieee where the format has Inf."
+)
+@click.option(
+    "--random-bits",
+    type=int,
+    default=DEFAULTS.random_bits,
+    help="Random bits N of stochastic rounding, 1..32.",
+)
+@click.option(
+    "--policy",
+    default=DEFAULTS.policy,
+    help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors.",
+)
+@click.option("--accumulator", metavar="NAME", help="Format of partial sums.  [default: the policy's]")
+@click.option("--model", default=DEFAULTS.model, help="linear or mlp.")
+@click.option(
+    "--hidden",
+    default="",
+    callback=_sizes,
+    metavar="SIZES",
+    help="Hidden sizes of mlp, such as 64,32.  [default: 32]",
+)
+@click.option("--epochs", type=int, default=DEFAULTS.epochs)
+@click.option("--learning-rate", type=float, default=DEFAULTS.learning_rate)
+@click.option("--momentum", type=float, default=DEFAULTS.momentum)
+@click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay)
+@click.option("--batch-size", type=int, default=DEFAULTS.batch_size)
+@click.option(
+    "--test-split", type=float, default=DEFAULTS.test_split, help="Share of the samples kept for the test."
+)
+@click.option(
+    "--shuffle/--no-shuffle", default=DEFAULTS.shuffle, help="New order of the samples in every epoch."
+)
+@click.option(
+    "--loss-scale",
+    type=float,
+    default=DEFAULTS.loss_scale,
+    help="Constant factor on the loss gradient, undone in the update.",
+)
+@click.option(
+    "--init", default=DEFAULTS.init, help="Initial weights: torch (torch.nn.Linear's bits), he or zeros."
+)
+@click.option(
+    "--seed", type=int, default=DEFAULTS.seed, help="Decides split, initial weights, order and random bits."
+)
+@click.option("--rounding-seed", type=int, help="Another seed for the random bits alone.  [default: --seed]")
+@click.option("--threads", type=int, help="Threads to use; no result depends on it.  [default: all cores]")
+@click.option("--name", help="Name of the run's directory.  [default: made from the configuration]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("runs"), help="Where run directories go."
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the record, and nothing else, on standard output."
+)
+@click.option("--quiet", is_flag=True, help="No progress and no table.")
+def command(
+    format_name: str | None,
+    precision: str | None,
+    threads: int | None,
+    name: str | None,
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Train a network with every product, sum and update rounded into a format, and save the record.
+
+    OUTPUT/NAME holds config.json, history.jsonl (a line an epoch), weights.npz and record.json. The same
+    command gives the same weights, bit for bit, on any machine; record.json has their SHA-256.
+
+    The first run of a configuration compiles its kernels, which takes some seconds; they are kept.
+    """
+    if format_name and precision:
+        raise click.UsageError("--format and --precision name the same thing: give one of them.")
+    options["format"] = PRECISIONS[precision] if precision else format_name or DEFAULTS.format
+    try:
+        config = RunConfig(**options)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if threads is not None and threads < 1:
+        raise click.UsageError(f"--threads {threads} is out of range: at least one is needed.")
+    if name is not None and (not name or Path(name).name != name):
+        raise click.UsageError(f"--name {name!r} is no directory name: --output says where it goes.")
+
+    from emunum.experiments.records import RunDirectory
+    from emunum.experiments.run import execute
+    from emunum.kernels.cpu import set_threads
+
+    set_threads(threads)
+    directory = RunDirectory(output, name or default_name(config), config)
+    console = Console(stderr=True, quiet=quiet)
+    with _progress(console, quiet) as progress:
+        task = progress.add_task("starting: kernels compile at first use", total=config.epochs, loss="")
+        try:
+            record = execute(
+                config,
+                directory=directory,
+                on_epoch=lambda epoch: progress.update(
+                    task, advance=1, description="training", loss=f"loss {epoch.step_mse[-1]:.5g}"
+                ),
+            )
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(record, indent=2))
+    elif not quiet:
+        _print_result(record, directory.path)
+    if record["status"] == "diverged":
+        console.print(f"The run diverged: {record['reason']}. The record says so too.")
+    if record["status"] == "interrupted":
+        console.print(f"Interrupted: {record['reason']}. The record in {directory.path} holds what there is.")
+        raise click.exceptions.Exit(130)
+
+
+def default_name(config: RunConfig) -> str:
+    return f"{config.dataset}-{config.format}-{config.rounding}-{config.policy}-{config.run_id[:8]}"
+
+
+def _progress(console: Console, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeRemainingColumn(),
+        console=console,
+        disable=quiet,
+        transient=True,
+    )
+
+
+def _print_result(record: dict[str, Any], path: Path) -> None:
+    table = Table(
+        title=f"{record['dataset']} in {record['format']} (max {record['format_max']:g})", show_header=False
+    )
+    rounding = record["rounding"]
+    if rounding == "stochastic":
+        rounding += f", {record['random_bits']} random bits"
+    table.add_row("rounding, overflow", f"{rounding}, {record['overflow_applied']}")
+    accumulator = f", accumulator {record['accumulator']}" if record["accumulator"] else ""
+    table.add_row("policy, model", f"{record['policy']}{accumulator}, {record['model']}")
+    table.add_row("status", f"{record['status']}, {record['epochs_completed']} of {record['epochs']} epochs")
+    for key, label in (
+        ("final_step_mse", "last step's MSE"),
+        ("train_mse", "train MSE"),
+        ("test_mse", "test MSE"),
+        ("test_rmse", "test RMSE"),
+    ):
+        value = record.get(key)
+        table.add_row(label, "-" if value is None else f"{value:.6g}")
+    table.add_row("weights SHA-256", str(record["weights_sha256"]))
+    table.add_row("time", f"{record['wall_s']:.2f} s on {record['threads']} threads")
+    table.add_row("saved in", str(path))
+    Console().print(table)

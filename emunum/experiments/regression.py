@@ -1,0 +1,169 @@
+"""The published regression study: its fifteen rows, the runs that answer them, and ours beside theirs.
+
+The study trained one linear layer on toy, diabetes and boston for 30 epochs of one full batch each, and
+rounded the layer's output and the error coming back into float8 (e5m2), float16 (e6m9) or float32. That
+is the policy `output`. Under the policy `full` the same rows show what happens when everything is rounded.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from statistics import fmean, stdev
+from typing import Any
+
+from emunum.experiments.config import RunConfig
+from emunum.experiments.run import execute
+from emunum.experiments.train import EpochRecord
+
+FORMATS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
+POLICIES = ("output", "full")
+SEEDS = 30
+SIGNIFICANT_DIGITS = 4  # of the published numbers
+
+_RECORDED = (
+    "dataset", "format", "rounding", "policy", "rounding_seed", "status", "final_step_mse", "train_mse",
+    "test_mse", "test_mse_over_n", "weights_sha256",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A row of the published table."""
+
+    dataset: str
+    format: str
+    rounding: str
+    train_mse: float
+    test_mse_over_n: float
+    options: dict[str, Any]
+
+
+def published() -> list[Published]:
+    """Read the fifteen rows from paper/regression_published.csv."""
+    lines = files("emunum_paper").joinpath("regression_published.csv").read_text().splitlines()
+    return [
+        Published(
+            dataset=row["dataset"],
+            format=FORMATS[row["precision"]],
+            rounding="stochastic" if row["rounding"] == "stochastic" else "nearest_even",
+            train_mse=float(row["train_mse"]),
+            test_mse_over_n=float(row["test_mse_over_n"]),
+            options={
+                "epochs": int(row["epochs"]),
+                "learning_rate": float(row["learning_rate"]),
+                "batch_size": int(row["batch_size"]),
+                "test_split": float(row["test_split"]),
+                "seed": int(row["seed"]),
+            },
+        )
+        for row in csv.DictReader(lines)
+    ]
+
+
+def configurations(policies: Sequence[str] = POLICIES, seeds: int = SEEDS) -> list[RunConfig]:
+    """Return every run: one for a deterministic row, `seeds` of them for a stochastic one.
+
+    Split and initial weights are the published seed's in all of them; only the random bits differ.
+    """
+    return [
+        RunConfig(
+            dataset=row.dataset,
+            format=row.format,
+            rounding=row.rounding,
+            policy=policy,
+            shuffle=False,
+            rounding_seed=rounding_seed,
+            **row.options,
+        )
+        for policy in policies
+        for row in published()
+        for rounding_seed in (range(seeds) if row.rounding == "stochastic" else [row.options["seed"]])
+    ]
+
+
+def run(
+    configs: Sequence[RunConfig], on_run: Callable[[dict[str, Any]], None] = lambda record: None
+) -> Iterator[dict[str, Any]]:
+    """Execute the runs and yield, for each, the part of its record that the tables and figures need."""
+    for config in configs:
+        losses: list[float] = []
+
+        def collect(epoch: EpochRecord, losses: list[float] = losses) -> None:
+            losses.extend(epoch.step_mse)
+
+        record = execute(config, on_epoch=collect)
+        if record["status"] == "interrupted":
+            raise KeyboardInterrupt
+        kept = {key: record[key] for key in _RECORDED} | {"step_mse": losses}
+        on_run(kept)
+        yield kept
+
+
+def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each dataset, format, rounding and policy, ours beside the published numbers.
+
+    Numbers are means over the row's runs. A stochastic row has, for the two published quantities, the
+    95 % interval in which one more run falls, mean +- t_0.975 s sqrt(1 + 1/n) (Student t, n - 1 degrees
+    of freedom). `agrees`: a deterministic row has the published digits; a stochastic row has the
+    published values in those intervals; null under policies that were not published.
+    """
+    table = []
+    for policy in dict.fromkeys(record["policy"] for record in records):
+        for row in published():
+            own = [
+                record
+                for record in records
+                if (record["dataset"], record["format"], record["rounding"], record["policy"])
+                == (row.dataset, row.format, row.rounding, policy)
+            ]
+            if own:
+                table.append(_row(row, policy, own))
+    return table
+
+
+def _row(row: Published, policy: str, own: list[dict[str, Any]]) -> dict[str, Any]:
+    means = {
+        key: fmean(record[key] for record in own)
+        for key in ("final_step_mse", "train_mse", "test_mse", "test_mse_over_n")
+    }
+    train = _interval([record["final_step_mse"] for record in own])
+    test = _interval([record["test_mse_over_n"] for record in own])
+    if len(own) > 1:
+        agrees = train[0] <= row.train_mse <= train[1] and test[0] <= row.test_mse_over_n <= test[1]
+    else:
+        agrees = _same_digits(means["final_step_mse"], row.train_mse) and _same_digits(
+            means["test_mse_over_n"], row.test_mse_over_n
+        )
+    return {
+        "dataset": row.dataset,
+        "format": row.format,
+        "rounding": row.rounding,
+        "policy": policy,
+        "runs": len(own),
+        **means,
+        "final_step_mse_low": train[0],
+        "final_step_mse_high": train[1],
+        "test_mse_over_n_low": test[0],
+        "test_mse_over_n_high": test[1],
+        "published_train_mse": row.train_mse,
+        "published_test_mse_over_n": row.test_mse_over_n,
+        "agrees": agrees if policy == "output" else None,
+    }
+
+
+def _interval(values: list[float]) -> tuple[float, float]:
+    if len(values) < 2:
+        return values[0], values[0]
+    from scipy.stats import t
+
+    n = len(values)
+    half = float(t.ppf(0.975, n - 1)) * stdev(values) * math.sqrt(1 + 1 / n)
+    return fmean(values) - half, fmean(values) + half
+
+
+def _same_digits(ours: float, theirs: float) -> bool:
+    return float(f"{ours:.{SIGNIFICANT_DIGITS}g}") == theirs

@@ -1,0 +1,210 @@
+"""Answers that do not come from the code under test, and the one way to compare them.
+
+Three kinds. Other people's: gfloat and MPFR, from a table of facts written here by hand. Our own, in
+NumPy: `round_array`, the definition of rounding for whole float64 arrays; it shares no line with the
+package and tests/formats/test_exact.py holds it against the rational reference and against gfloat. And
+the layout of the random counters, read off kernels/contract.py and written down a second time.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from emunum.formats import Cast, Mode
+from emunum.kernels.random import philox4x32
+
+
+def assert_same(actual: Any, expected: Any, *operands: Any) -> None:
+    """Equal shapes, equal values, equal signs of zero, NaN where NaN. Operands are shown where it fails."""
+    actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
+    assert actual.shape == expected.shape
+    equal = (actual == expected) & (np.signbit(actual) == np.signbit(expected))
+    wrong = np.argwhere(~(equal | (np.isnan(actual) & np.isnan(expected))))
+    if wrong.size:
+        shown = []
+        for place in map(tuple, wrong[:5].tolist()):
+            given = [float(np.broadcast_to(x, actual.shape)[place]).hex() for x in operands]
+            got, want = float(actual[place]), float(expected[place])
+            shown.append(f"{place} {' '.join(given)}: {got.hex()} ({got!r}) != {want.hex()} ({want!r})")
+        raise AssertionError(f"{len(wrong)} of {actual.size} differ:\n" + "\n".join(shown))
+
+
+# ----------------------------------------------------------------------------------------------------
+# gfloat and MPFR
+# ----------------------------------------------------------------------------------------------------
+
+# name: (bits, precision, bias, -0 exists, Inf exists, NaNs at the top of each sign, signed), by hand from
+# the OCP, IEEE and ml_dtypes definitions. gfloat has only some of these formats by name.
+_GFLOAT = {
+    "float8_e4m3fn": (8, 4, 7, True, False, 1, True),
+    "float8_e5m2": (8, 3, 15, True, True, 3, True),
+    "float8_e4m3fnuz": (8, 4, 8, False, False, 0, True),
+    "float8_e5m2fnuz": (8, 3, 16, False, False, 0, True),
+    "float8_e4m3b11fnuz": (8, 4, 11, False, False, 0, True),
+    "float8_e4m3": (8, 4, 7, True, True, 7, True),
+    "float8_e3m4": (8, 5, 3, True, True, 15, True),
+    "float6_e2m3fn": (6, 4, 1, True, False, 0, True),
+    "float6_e3m2fn": (6, 3, 3, True, False, 0, True),
+    "float4_e2m1fn": (4, 2, 1, True, False, 0, True),
+    "float8_e8m0fnu": (8, 1, 127, False, False, 1, False),
+    "bfloat16": (16, 8, 127, True, True, 127, True),
+    "float16": (16, 11, 15, True, True, 1023, True),
+    "tfloat32": (19, 11, 127, True, True, 1023, True),
+    "float32": (32, 24, 127, True, True, 2**23 - 1, True),
+}
+
+
+def gfloat_info(name: str) -> Any:
+    """gfloat's description of a named format or of the IEEE-like eXmY."""
+    gfloat = pytest.importorskip("gfloat.types", reason="gfloat is one of the oracles")
+    if name in _GFLOAT:
+        bits, precision, bias, negative_zero, infinity, nans, signed = _GFLOAT[name]
+    else:
+        x, y = map(int, name[1:].split("m"))
+        bits, precision, bias = 1 + x + y, y + 1, 2 ** (x - 1) - 1
+        negative_zero, infinity, nans, signed = True, True, 2**y - 1, True
+    domain = gfloat.Domain.Extended if infinity else gfloat.Domain.Finite
+    return gfloat.FormatInfo(
+        name,
+        bits,
+        precision,
+        bias=bias,
+        is_signed=signed,
+        domain=domain,
+        has_nz=negative_zero,
+        num_high_nans=nans,
+        has_subnormals=signed,
+        is_twos_complement=False,
+    )
+
+
+def mpfr_context(name: str, mode: Mode) -> Any:
+    """MPFR's context of an IEEE-like format: every operation in it is rounded once."""
+    gmpy2 = pytest.importorskip("gmpy2", reason="MPFR is one of the oracles")
+    _, precision, bias, *_ = _GFLOAT.get(name) or (0, int(name[3:]) + 1, 2 ** (int(name[1]) - 1) - 1)
+    directions = {Mode.NEAREST_EVEN: gmpy2.RoundToNearest, Mode.TOWARD_ZERO: gmpy2.RoundToZero}
+    # MPFR's significands are below 1, so its exponents are one larger; emin is that of the subnormals.
+    return gmpy2.context(
+        precision=precision,
+        emin=1 - bias - precision + 2,
+        emax=bias + 1,
+        subnormalize=True,
+        round=directions[mode],
+    )
+
+
+# ----------------------------------------------------------------------------------------------------
+# Rounding in NumPy
+# ----------------------------------------------------------------------------------------------------
+
+
+def round_array(x: Any, to: Cast, draw: Any = 0) -> np.ndarray:
+    """Round float64 values once; `draw` is R, a number or one for each value.
+
+    Every step is exact: frexp and ldexp move exponents only, and |x| / quantum, its floor and its tail
+    have no more bits than x.
+    """
+    x = np.asarray(x, np.float64)
+    format, n = to.format, to.random_bits
+    magnitude = np.abs(x)
+    finite = np.where(np.isfinite(x), magnitude, 0.0)
+    exponent = np.where(finite > 0, np.frexp(finite)[1] - 1, -5000)
+    quantum = np.maximum(exponent, format.emin) - format.mantissa_bits
+    scaled = np.ldexp(finite, -quantum)
+    s = np.floor(scaled)
+    tail = scaled - s
+    match to.mode:
+        case Mode.NEAREST_EVEN:
+            up = (tail > 0.5) | ((tail == 0.5) & (s % 2 == 1))
+        case Mode.TOWARD_ZERO:
+            up = np.zeros(x.shape, bool)
+        case Mode.STOCHASTIC:
+            up = np.floor(np.ldexp(tail, n)) + np.asarray(draw, np.float64) >= 2.0**n
+    value = np.ldexp(s + up, quantum)
+    if not format.has_zero:
+        value = np.where((value == 0) & (magnitude > 0), format.smallest, value)
+    value = np.where(value > format.max, to.on_overflow, value)
+    value = np.where(np.isinf(x), to.on_infinity, value)
+    value = np.where(np.isnan(x), np.nan, np.copysign(value, x))
+    if not format.signed:
+        value = np.where(x > 0, value, np.nan)
+    return value if format.has_negative_zero else value + 0.0
+
+
+def sum_to_odd(a: Any, b: Any) -> np.ndarray:
+    """a + b of float64 arrays, rounded to odd: rounding it again to 51 bits or fewer is rounding once.
+
+    Where the sum is inexact and its last bit even, the neighbour in the direction of the error is odd.
+    Source: Boldo and Melquiond, Emulation of FMA and correctly rounded sums (IEEE TC 2008), theorem 3.
+    """
+    a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    with np.errstate(invalid="ignore"):
+        total = a + b
+        big, small = np.where(np.abs(a) >= np.abs(b), (a, b), (b, a))
+        error = small - (total - big)  # Dekker: exact where |big| >= |small|
+    even = total.view(np.int64) % 2 == 0
+    moved = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
+    return np.where(np.isfinite(total) & (error != 0) & even, moved, total)
+
+
+# ----------------------------------------------------------------------------------------------------
+# The random counters
+# ----------------------------------------------------------------------------------------------------
+
+CAST, ADD, SUBTRACT, MULTIPLY, SCALED_ADD_PRODUCT, SCALED_ADD_SUM, COLUMN_SUM, MATMUL = range(8)
+
+
+@functools.cache
+def _stream(c0: int, c1: int, c2: int, c3: int, key: int) -> int:
+    """A call's 128 bits as one number, word 0 lowest."""
+    words = philox4x32((c0, c1, c2, c3), (key % 2**32, key >> 32))
+    return sum(word << 32 * n for n, word in enumerate(words))
+
+
+def _draw(stream: int, index: int, width: int, random_bits: int) -> int:
+    return (stream >> width * index) % 2**width >> width - random_bits
+
+
+def _width(*casts: Cast | None) -> int:
+    widths = [cast.random_bits for cast in casts if cast is not None and cast.mode is Mode.STOCHASTIC]
+    return 16 if all(n <= 16 for n in widths) else 32
+
+
+def element_draws(size: int, to: Cast, key: int, operation: int = CAST) -> np.ndarray:
+    """R of each element of a flat array of `size`."""
+    width = _width(to)
+    per_call = 128 // width
+    draws = np.empty(size, np.int64)
+    for n in range(size):
+        call = n // (16 * per_call) * 16 + n % 16
+        stream = _stream(call % 2**32, call >> 32, 0, operation, key)
+        draws[n] = _draw(stream, n % (16 * per_call) // 16, width, to.random_bits)
+    return draws
+
+
+def matmul_draw(
+    row: int, column: int, key: int, product: Cast | None, accumulator: Cast, operation: int = MATMUL
+) -> Any:
+    """(k, which) -> R of one entry of a matrix product, as `dot_exact` asks for it."""
+    width = _width(product, accumulator)
+    terms = 64 // width
+
+    def draw(k: int, which: int) -> int:
+        cast = accumulator if which else product
+        assert cast is not None
+        if cast.mode is not Mode.STOCHASTIC:
+            return 0
+        stream = _stream(column, row, k // terms, operation, key)
+        return _draw(stream, 2 * (k % terms) + which, width, cast.random_bits)
+
+    return draw
+
+
+def result_draw(row: int, column: int, key: int, result: Cast, operation: int = MATMUL) -> int:
+    """R of the last rounding of one entry of a matrix product."""
+    return _draw(_stream(column, row, 2**32 - 1, operation, key), 0, _width(result), result.random_bits)
+
