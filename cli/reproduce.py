@@ -18,8 +18,10 @@ TITLES = {
 }
 NOTE = (
     "train MSE: of the last step, before its update. test MSE / n: the published normalisation, the sum of "
-    "batch means over the number of test samples; test MSE is the true one. Stochastic rows: mean and 95 % "
-    "interval for one more run, over {seeds} seeds of the random bits."
+    "batch means over the number of test samples; test MSE is the true one. Stochastic rows: mean over "
+    "{seeds} seeds of the random bits and its 95 % interval (Student t); beside the published value, how "
+    "many of the runs it exceeds. They agree where both published values lie where one more run would, "
+    "95 times in 100."
 )
 
 
@@ -78,7 +80,7 @@ def regression(seeds: int, output: Path | None, as_json: bool, as_csv: bool) -> 
 def _print(rows: Sequence[dict[str, Any]], seeds: int) -> None:
     from emunum.report.tables import REGRESSION_HEADER, regression_cells
 
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 165)
     for policy, title in TITLES.items():
         own = [row for row in rows if row["policy"] == policy]
         table = Table(title=title)
@@ -92,7 +94,7 @@ def _print(rows: Sequence[dict[str, Any]], seeds: int) -> None:
     stochastic = [row for row in rows if row["policy"] == "output" and row["runs"] > 1]
     console.print(
         f"Deterministic rows that agree to every printed digit: {_count(deterministic)}. "
-        f"Stochastic rows whose published values lie in the intervals: {_count(stochastic)}."
+        f"Stochastic rows whose published values lie where one more run would: {_count(stochastic)}."
     )
 
 

@@ -1,8 +1,8 @@
 """Software-emulated numerics: linear algebra and training in any small float format, bit for bit.
 
     >>> import emunum
-    >>> emunum.quantize([0.3, 500.0], "e4m3")
-    array([  0.3125, 448.    ], dtype=float32)
+    >>> emunum.quantize([0.3, 500.0], "e4m3").tolist()
+    [0.3125, 448.0]
 
 Importing emunum loads neither Numba nor scikit-learn: what needs them loads them when it is used.
 """

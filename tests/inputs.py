@@ -78,11 +78,12 @@ def some_values(format: Format, count: int, rng: np.random.Generator) -> np.ndar
 
 def midpoints(format: Format, count: int = 1 << 16, seed: int = 0) -> np.ndarray:
     """The positive reals halfway between neighbours (0 and the largest value's successor among them)."""
-    codes = np.arange(format.max_code + 1)
-    if codes.size > count:
-        chosen = np.random.default_rng(seed).choice(codes, count - 64, replace=False)
-        codes = np.unique(np.concatenate([codes[:32], chosen, codes[-32:]]))
-    m = format.mantissa_bits
+    top, m = format.max_code, format.mantissa_bits
+    if top < count:
+        codes = np.arange(top + 1)
+    else:
+        chosen = np.random.default_rng(seed).integers(0, top + 1, count - 64)
+        codes = np.unique(np.concatenate([np.arange(32), chosen, np.arange(top - 31, top + 1)]))
     field, fraction = codes >> m, codes & ((1 << m) - 1)
     hidden = (field > 0) | (not format.has_zero)
     exponent = np.maximum(field - format.bias, format.emin)
@@ -92,7 +93,7 @@ def midpoints(format: Format, count: int = 1 << 16, seed: int = 0) -> np.ndarray
 def near_ties(format: Format, count: int = 1 << 16) -> np.ndarray:
     """float32: midpoints of the format where they exist, one float32 ulp either side, both signs."""
     middle = midpoints(format, count)
-    narrow = middle[(middle < 2.0**128) & (middle >= 2.0**-149)].astype(F32)
+    narrow = middle[(middle <= np.finfo(F32).max) & (middle >= 2.0**-149)].astype(F32)
     below, above = np.nextafter(narrow, F32(0)), np.nextafter(narrow, F32(np.inf))
     return np.concatenate([narrow, below, above, -narrow, -below, -above])
 

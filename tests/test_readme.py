@@ -12,6 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from emunum.formats import NAMED
+
 ROOT = Path(__file__).parent.parent
 README = "README.md"
 DOCUMENTS = [README, *(name for name in ("paper/README.md", "paper/numerics.md") if (ROOT / name).exists())]
@@ -97,21 +99,38 @@ def test_python_examples_print_what_they_say(name, tmp_path, monkeypatch):
         for line in shown_commands(read(name))
     ],
 )
-def test_command_lines_succeed(name, line, tmp_path):
+def test_command_lines_succeed(name, line, tmp_path, monkeypatch):
     from emunum_cli import main
 
     assert isinstance(main, click.Command)
     _, *arguments = shlex.split(line, comments=True)
-    runner = CliRunner()
-    with runner.isolated_filesystem(tmp_path):
-        result = runner.invoke(main, arguments, prog_name="emunum")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, arguments, prog_name="emunum")
     assert result.exit_code == 0, f"{result.output}\n{result.exception!r}"
+
+
+def test_the_table_of_formats_is_true():
+    rows = [line.strip("| ").split(" | ") for line in read("paper/numerics.md").splitlines()]
+    shown = {row[0]: row[1:] for row in rows if row[0] in NAMED}
+    assert shown.keys() == NAMED.keys()
+    for name, (special, p, bias, largest, least_normal, least, infinity, nan) in shown.items():
+        f = NAMED[name]
+        assert (special, int(p), int(bias)) == (f.special, f.precision, f.bias)
+        values = [eval(cell.replace("^", "**")) for cell in (largest, least_normal, least)]
+        assert values == [f.max, f.smallest_normal, f.smallest]
+        codes = [None if cell == "-" else int(cell, 16) for cell in (infinity, nan)]
+        assert codes == [f.infinity_code, f.nan_code]
 
 
 @pytest.mark.parametrize("mark", ["run", "test"])
 def test_readme_marks_one_line_to_run_and_one_to_test(mark):
     [line] = marked(mark)
     assert line.startswith("python3 -m venv .venv")
+
+
+def test_the_line_to_run_ends_in_a_command_tested_here():
+    [line] = marked("run")
+    assert line.split(".venv/bin/")[-1] in shown_commands(read(README))
 
 
 def test_ci_runs_the_marked_test_line(tmp_path):

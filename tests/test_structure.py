@@ -18,16 +18,17 @@ PUBLIC_NAMES = "ops"
 """The layer that `import emunum` reaches: emunum/__init__.py hands out names from here and further left."""
 
 DOORS = {
-    "click": "cli/",
-    "llvmlite": "emunum/kernels/cpu/",
-    "matplotlib": "emunum/report/figures.py",
-    "ml_dtypes": "emunum/ops/arrays.py",
-    "numba": "emunum/kernels/cpu/",
-    "numpy": "",
-    "rich": "cli/",
-    "sklearn": "emunum/experiments/",
+    "click": ("cli/",),
+    "llvmlite": ("emunum/kernels/cpu/",),
+    "matplotlib": ("emunum/report/figures.py",),
+    "ml_dtypes": ("emunum/ops/arrays.py", "emunum/experiments/bench.py"),  # its types; the peer to beat
+    "numba": ("emunum/kernels/cpu/",),
+    "numpy": ("",),
+    "rich": ("cli/",),
+    "scipy": ("emunum/experiments/",),
+    "sklearn": ("emunum/experiments/",),
 }
-"""Dependency to the one place that may import it. What is not listed has no door yet."""
+"""Dependency to the place that may import it. What is not listed has no door yet."""
 
 TOP_LEVEL = {
     ".ci",
@@ -71,7 +72,7 @@ def broken_rules(path: str, source: str) -> list[str]:
             if door is None:
                 found.append(f"{path}:{line}: imports {name}, which has no door")
             elif not path.startswith(door):
-                found.append(f"{path}:{line}: imports {name}, whose door is {door}")
+                found.append(f"{path}:{line}: imports {name}, whose door is {' or '.join(door)}")
     return found
 
 

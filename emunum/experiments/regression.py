@@ -106,10 +106,14 @@ def run(
 def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a row for each dataset, format, rounding and policy, ours beside the published numbers.
 
-    Numbers are means over the row's runs. A stochastic row has, for the two published quantities, the
-    95 % interval in which one more run falls, mean +- t_0.975 s sqrt(1 + 1/n) (Student t, n - 1 degrees
-    of freedom). `agrees`: a deterministic row has the published digits; a stochastic row has the
-    published values in those intervals; null under policies that were not published.
+    Numbers are means over the row's runs. For the two published quantities there are also, with the
+    sample mean m, standard deviation s and Student's t at 0.975 with n - 1 degrees of freedom,
+    *_ci_low, *_ci_high    m -+ t s / sqrt(n): the 95 % interval of the mean,
+    *_run_low, *_run_high  m -+ t s sqrt(1 + 1/n): where one more run falls, 95 times in 100,
+    *_rank                 the share of the runs below the published value.
+    All are null for a single run. `agrees`: a deterministic row has the published digits; in a stochastic
+    row both published values, known to half a unit of their last digit, lie where one more run falls;
+    null under policies that were not published.
     """
     table = []
     for policy in dict.fromkeys(record["policy"] for record in records):
@@ -126,44 +130,40 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _row(row: Published, policy: str, own: list[dict[str, Any]]) -> dict[str, Any]:
-    means = {
-        key: fmean(record[key] for record in own)
-        for key in ("final_step_mse", "train_mse", "test_mse", "test_mse_over_n")
-    }
-    train = _interval([record["final_step_mse"] for record in own])
-    test = _interval([record["test_mse_over_n"] for record in own])
-    if len(own) > 1:
-        agrees = train[0] <= row.train_mse <= train[1] and test[0] <= row.test_mse_over_n <= test[1]
-    else:
-        agrees = _same_digits(means["final_step_mse"], row.train_mse) and _same_digits(
-            means["test_mse_over_n"], row.test_mse_over_n
-        )
+    train = _compared("final_step_mse", [record["final_step_mse"] for record in own], row.train_mse)
+    test = _compared("test_mse_over_n", [record["test_mse_over_n"] for record in own], row.test_mse_over_n)
+    agrees = train.pop("agrees") and test.pop("agrees")
     return {
         "dataset": row.dataset,
         "format": row.format,
         "rounding": row.rounding,
         "policy": policy,
         "runs": len(own),
-        **means,
-        "final_step_mse_low": train[0],
-        "final_step_mse_high": train[1],
-        "test_mse_over_n_low": test[0],
-        "test_mse_over_n_high": test[1],
+        **train,
+        "train_mse": fmean(record["train_mse"] for record in own),
+        **test,
+        "test_mse": fmean(record["test_mse"] for record in own),
         "published_train_mse": row.train_mse,
         "published_test_mse_over_n": row.test_mse_over_n,
         "agrees": agrees if policy == "output" else None,
     }
 
 
-def _interval(values: list[float]) -> tuple[float, float]:
-    if len(values) < 2:
-        return values[0], values[0]
+def _compared(key: str, values: list[float], theirs: float) -> dict[str, Any]:
+    n, mean = len(values), fmean(values)
+    names = [f"{key}_{suffix}" for suffix in ("ci_low", "ci_high", "run_low", "run_high", "rank")]
+    if n == 1:
+        same = float(f"{mean:.{SIGNIFICANT_DIGITS}g}") == theirs
+        return {key: mean, **dict.fromkeys(names), "agrees": same}
     from scipy.stats import t
 
-    n = len(values)
-    half = float(t.ppf(0.975, n - 1)) * stdev(values) * math.sqrt(1 + 1 / n)
-    return fmean(values) - half, fmean(values) + half
-
-
-def _same_digits(ours: float, theirs: float) -> bool:
-    return float(f"{ours:.{SIGNIFICANT_DIGITS}g}") == theirs
+    spread = float(t.ppf(0.975, n - 1)) * stdev(values)
+    of_mean, of_run = spread / math.sqrt(n), spread * math.sqrt(1 + 1 / n)
+    rank = sum(value < theirs for value in values) / n
+    numbers = (mean - of_mean, mean + of_mean, mean - of_run, mean + of_run, rank)
+    half_unit = 0.5 * 10.0 ** (math.floor(math.log10(theirs)) + 1 - SIGNIFICANT_DIGITS)
+    return {
+        key: mean,
+        **dict(zip(names, numbers, strict=True)),
+        "agrees": mean - of_run - half_unit <= theirs <= mean + of_run + half_unit,
+    }

@@ -13,7 +13,7 @@ from typing import Any
 import emunum
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import SCHEMA_VERSION, RunDirectory
-from emunum.experiments.train import Diverged, EpochRecord, Training
+from emunum.experiments.train import DivergedError, EpochRecord, Training
 from emunum.kernels.cpu import get_threads
 
 
@@ -41,7 +41,7 @@ def execute(
             if directory:
                 directory.append(epoch)
             on_epoch(epoch)
-    except Diverged as error:
+    except DivergedError as error:
         status, reason = "diverged", str(error)
     except KeyboardInterrupt:
         status, reason = "interrupted", f"stopped by Ctrl-C in epoch {epochs + 1} of {config.epochs}"

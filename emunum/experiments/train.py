@@ -49,7 +49,7 @@ class EpochRecord:
         return math.fsum(self.step_mse) / len(self.step_mse)
 
 
-class Diverged(ArithmeticError):
+class DivergedError(ArithmeticError):
     """The loss or a weight became NaN or Inf."""
 
 
@@ -76,7 +76,7 @@ class Training:
         self.state = self.optimizer.state(self.params)
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train, an epoch at a time. Raises Diverged after the step whose loss or weights are not finite."""
+        """Train, an epoch at a time. Raises DivergedError after the step whose loss or weights are not finite."""
         samples, batch = len(self.split.x_train), self.config.batch_size
         for epoch in range(1, self.config.epochs + 1):
             started = time.perf_counter()
@@ -154,7 +154,7 @@ class Training:
         )
         self.steps += 1
         if not math.isfinite(loss):
-            raise Diverged(f"the loss became {loss} at step {self.steps}")
+            raise DivergedError(f"the loss became {loss} at step {self.steps}")
         if not all(np.isfinite(w).all() for w in self.named_weights().values()):
-            raise Diverged(f"a weight became NaN or infinite at step {self.steps}")
+            raise DivergedError(f"a weight became NaN or infinite at step {self.steps}")
         return loss

@@ -11,8 +11,8 @@ Two questions are settled here, before any kernel runs:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from enum import IntEnum
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -39,8 +39,8 @@ def quantize(
     overflow: "ieee" (Inf, or NaN where there is no Inf), "saturate" (+-max, for Inf too), or "auto": ieee
     where the format has infinities. NaN stays NaN; -0 stays -0 where the format has one.
 
-    >>> quantize([0.3, 500.0], "e4m3")
-    array([  0.3125, 448.    ], dtype=float32)
+    >>> quantize([0.3, 500.0], "e4m3").tolist()
+    [0.3125, 448.0]
 
     Raises ValueError for an unknown name or a number out of range, TypeError for data that is not real.
     """

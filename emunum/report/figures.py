@@ -1,4 +1,4 @@
-"""Figures from records: PNG and SVG, colour-blind-safe, told apart by line style too, same bytes every time."""
+"""Figures from records, as PNG and SVG: colour-blind-safe, told apart by line style too, reproducible."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from emunum.formats import Format
+
 # Okabe and Ito's palette; the second of each pair is a line style that survives a grey printer.
 _STYLES = {
     ("output", "nearest_even"): ("#0072B2", "-"),
@@ -18,7 +20,7 @@ _STYLES = {
     ("full", "nearest_even"): ("#000000", "-."),
     ("full", "stochastic"): ("#CC79A7", ":"),
 }
-_FIXED = {"svg.hashsalt": "emunum", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
+_FIXED: Any = {"svg.hashsalt": "emunum", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
 
 
 def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -27,7 +29,7 @@ def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     Stochastic lines are means over the runs, their bands the least and greatest run.
     """
     datasets = list(dict.fromkeys(record["dataset"] for record in records))
-    formats = list(dict.fromkeys(record["format"] for record in records))
+    formats = sorted({record["format"] for record in records}, key=lambda name: Format.from_name(name).bits)
     with mpl.rc_context(_FIXED):
         figure = Figure(figsize=(2.6 * len(formats), 2.1 * len(datasets)), layout="constrained")
         FigureCanvasAgg(figure)

@@ -43,19 +43,22 @@ _NARROW = 32  # outputs with fewer columns than this are computed transposed
 _PANEL = 1 << 18  # numbers of a transposed left operand copied at a time
 
 
-def cast(
-    x: NDArray[np.floating[Any]], to: Cast, key: Key, operation: Operation = Operation.CAST
-) -> NDArray[np.float32]:
-    """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws."""
+def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None = None) -> Array:
+    """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws.
+
+    `out`, contiguous and of x's shape, takes the result in place of a new array.
+    """
     narrow = x.dtype == np.float32
-    lowered = contract.lower_conversion(to, _ANY if narrow else None)
     if to.format.special is Special.SCALE:
         return _cast_to_scale(x, to, key)
-    flat = np.ascontiguousarray(x).reshape(-1)
-    out = np.empty(flat.size, np.float32)
-    random = _random(to, key, operation)
-    _share(lambda begin, end: elementwise.cast(flat, out, lowered, random, begin, end), flat.size)
-    return _with_zeros_of(to, out.reshape(x.shape))
+    lowered, random = (
+        contract.lower_conversion(to, _ANY if narrow else None),
+        _random(to, key, Operation.CAST),
+    )
+    result = np.empty(x.shape, np.float32) if out is None else out
+    source, target = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
+    _share(lambda begin, end: elementwise.cast(source, target, lowered, random, begin, end), target.size)
+    return _with_zeros_of(to, result)
 
 
 def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key) -> Array:

@@ -127,7 +127,12 @@ def _round_word64(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     whole = np.int64(extra)
     whole = whole - np.int64(1) if np.float64(whole) > extra else whole
     word = np.uint64(np.int64(word) + whole)
-    # 3. As in 32 bits.
+    # 3. Where x is a power of two and the residual takes the sum below it, the sum is in the lower
+    #    binade. The bit shifted in is below every guard bit.
+    below = (whole < np.int64(0)) & (word < np.uint64(1 << 62)) & (field > np.uint64(1))
+    exponent = exponent - np.uint64(1) if below else exponent
+    word = word << np.uint64(1) if below else word
+    # 4. As in 32 bits.
     scale = max(exponent, to.floor)
     dropped = min(to.shift + (scale - exponent), np.uint64(63))
     cut = word >> dropped
@@ -135,7 +140,7 @@ def _round_word64(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     quanta = np.uint64(decide(cut, lost, to, np.uint64(draw))) >> to.guard
     power = float_of(np.uint64(scale << np.uint64(52)))
     rounded = (np.float64(np.int64(quanta)) * to.unit) * power
-    # 4. As in 32 bits. The result is a float32: the last conversion is exact.
+    # 5. As in 32 bits. The result is a float32: the last conversion is exact.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = to.infinity if magnitude == _INFINITY64 else rounded
     rounded = float_of(np.uint64(bits_of(rounded) | (bits & _SIGN64)))
@@ -158,7 +163,7 @@ def _nearest_even(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
     # Two guard bits, the lower one sticky: 00 exact, 01 below, 10 tie, 11 above. Adding 1 carries from
     # 11 only; adding 2, where the quotient is odd, from 10 too.
     one = np.uint32(1)
-    sticky = cut | one if lost else cut | np.uint32(0)
+    sticky = cut | np.uint32(lost)
     return sticky + one + ((sticky >> to.guard) & one)
 
 
