@@ -76,7 +76,7 @@ class Training:
         self.state = self.optimizer.state(self.params)
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train, an epoch at a time. Raises DivergedError after the step whose loss or weights are not finite."""
+        """Train, an epoch at a time. Raises DivergedError after a step with a loss or weight not finite."""
         samples, batch = len(self.split.x_train), self.config.batch_size
         for epoch in range(1, self.config.epochs + 1):
             started = time.perf_counter()

@@ -7,11 +7,12 @@ in it (step, layer, role) by `Key.fold`; within one kernel call the counter says
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 from emunum.kernels.contract import Operation
 
 _MASK = 0xFFFFFFFF
-SEEDS = range(1 << 64)
+SEED_LIMIT = 1 << 64
 
 
 def philox4x32(counter: tuple[int, int, int, int], key: tuple[int, int]) -> tuple[int, int, int, int]:
@@ -40,10 +41,11 @@ class Key:
     value: int
 
     def __post_init__(self) -> None:
-        if self.value not in SEEDS:
+        if not isinstance(self.value, Integral) or not 0 <= self.value < SEED_LIMIT:
             raise ValueError(
                 f"seed {self.value!r} is out of range: a seed is an integer from 0 to 2**64 - 1."
             )
+        object.__setattr__(self, "value", int(self.value))  # a NumPy integer would overflow in fold
 
     @property
     def words(self) -> tuple[int, int]:

@@ -213,7 +213,7 @@ def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
 
 
 def _share(job: Callable[[int, int], Result], size: int) -> list[Result]:
-    return share(job, size, work=size, grain=elementwise.MOST_DRAWS)
+    return share(job, size, work=size, grain=elementwise.CHUNK)
 
 
 def _share_tiles(job: Any, shape: tuple[int, int], work: int) -> None:

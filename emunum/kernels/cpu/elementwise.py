@@ -1,7 +1,8 @@
-"""Conversions and elementwise arithmetic over flat arrays, in blocks that share their random calls.
+"""Conversions and elementwise arithmetic over flat arrays.
 
-Every kernel fills out[begin:end] of flat arrays; begin is a multiple of MOST_DRAWS. `random` is
-(width of a draw, bits to drop of it, operation, key low, key high).
+Every kernel fills out[begin:end] of flat arrays; begin is a multiple of CHUNK. Draws are made for a chunk
+at a time, so that both loops, over calls and over elements, run in vectors. `random` is (width of a draw,
+bits to drop of it, operation, key low, key high).
 """
 
 from __future__ import annotations
@@ -12,28 +13,57 @@ import numpy as np
 
 from emunum.kernels.contract import LANES
 from emunum.kernels.cpu.compile import compiled, inlined
-from emunum.kernels.cpu.philox import draw_of, philox
+from emunum.kernels.cpu.philox import philox
 from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
 
-MOST_DRAWS = 8 * LANES
+CHUNK = 4096
+_HALF, _16 = np.uint32(0xFFFF), np.uint32(16)
 
 
 @inlined
-def _block_size(to: Any, random: Any, begin: Any, end: Any) -> Any:
-    return 128 // random[0] * LANES if uses_draw(to) else max(end - begin, 1)
+def _chunk_size(to: Any, begin: Any, end: Any) -> Any:
+    return CHUNK if uses_draw(to) else max(end - begin, 1)
 
 
 @inlined
-def _fill(draws: Any, to: Any, random: Any, block: Any) -> None:
-    """Write the draws of a block's elements; the layout is in contract.py."""
+def _fill(draws: Any, to: Any, random: Any, start: Any, stop: Any) -> None:
+    """Write the draws of elements start, start + 1, ..., stop - 1; the layout is in contract.py."""
     if uses_draw(to):
         width, drop, operation, k0, k1 = random
-        for lane in range(LANES):
-            call = np.uint64(block * LANES + lane)
-            low, high = np.uint32(call), np.uint32(call >> np.uint64(32))
-            words = philox(low, high, np.uint32(0), operation, k0, k1)
-            for index in range(128 // width):
-                draws[index * LANES + lane] = draw_of(words, index, width, drop)
+        size = 128 // width * LANES
+        for block in range(start // size, (stop + size - 1) // size):
+            first = block * size - start
+            of_block = draws[first : first + size]
+            if width == 16:
+                _fill_block_16(of_block, block, drop, operation, k0, k1)
+            else:
+                _fill_block_32(of_block, block, drop, operation, k0, k1)
+
+
+@inlined
+def _call(block: Any, lane: Any, operation: Any, k0: Any, k1: Any) -> Any:
+    call = np.uint64(block * LANES + lane)
+    return philox(np.uint32(call), np.uint32(call >> np.uint64(32)), np.uint32(0), operation, k0, k1)
+
+
+@inlined
+def _fill_block_16(draws: Any, block: Any, drop: Any, operation: Any, k0: Any, k1: Any) -> None:
+    d0, d1, d2, d3 = draws[0:16], draws[16:32], draws[32:48], draws[48:64]
+    d4, d5, d6, d7 = draws[64:80], draws[80:96], draws[96:112], draws[112:128]
+    for lane in range(LANES):
+        w0, w1, w2, w3 = _call(block, lane, operation, k0, k1)
+        d0[lane], d1[lane] = (w0 & _HALF) >> drop, (w0 >> _16) >> drop
+        d2[lane], d3[lane] = (w1 & _HALF) >> drop, (w1 >> _16) >> drop
+        d4[lane], d5[lane] = (w2 & _HALF) >> drop, (w2 >> _16) >> drop
+        d6[lane], d7[lane] = (w3 & _HALF) >> drop, (w3 >> _16) >> drop
+
+
+@inlined
+def _fill_block_32(draws: Any, block: Any, drop: Any, operation: Any, k0: Any, k1: Any) -> None:
+    d0, d1, d2, d3 = draws[0:16], draws[16:32], draws[32:48], draws[48:64]
+    for lane in range(LANES):
+        w0, w1, w2, w3 = _call(block, lane, operation, k0, k1)
+        d0[lane], d1[lane], d2[lane], d3[lane] = w0 >> drop, w1 >> drop, w2 >> drop, w3 >> drop
 
 
 @inlined
@@ -44,11 +74,11 @@ def _draw(draws: Any, to: Any, n: Any) -> Any:
 @compiled
 def cast(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(x)."""
-    draws = np.empty(MOST_DRAWS, np.uint32)
-    size = _block_size(to, random, begin, end)
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
-        _fill(draws, to, random, start // size)
         stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
         x_block, out_block = x[start:stop], out[start:stop]
         for n in range(stop - start):
             value = limited(x_block[n], to)
@@ -58,11 +88,11 @@ def cast(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
 @compiled
 def add(a: Any, b: Any, sign: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(a + sign b), sign = +1 or -1."""
-    draws = np.empty(MOST_DRAWS, np.uint32)
-    size = _block_size(to, random, begin, end)
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
-        _fill(draws, to, random, start // size)
         stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
         a_block, b_block, out_block = a[start:stop], b[start:stop], out[start:stop]
         for n in range(stop - start):
             out_block[n] = total(a_block[n], sign * b_block[n], to, _draw(draws, to, n))
@@ -71,11 +101,11 @@ def add(a: Any, b: Any, sign: Any, out: Any, to: Any, random: Any, begin: Any, e
 @compiled
 def multiply(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(a b)."""
-    draws = np.empty(MOST_DRAWS, np.uint32)
-    size = _block_size(to, random, begin, end)
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
-        _fill(draws, to, random, start // size)
         stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
         a_block, b_block, out_block = a[start:stop], b[start:stop], out[start:stop]
         for n in range(stop - start):
             out_block[n] = product(a_block[n], b_block[n], to, _draw(draws, to, n))
