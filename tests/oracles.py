@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from emunum.formats import Cast, Mode
+from emunum.formats.exact import dot_exact, round_exact
 from emunum.kernels.random import philox4x32
 
 
@@ -24,14 +25,15 @@ def assert_same(actual: Any, expected: Any, *operands: Any) -> None:
         actual, expected = np.asarray(actual, np.float64), np.asarray(expected, np.float64)
     assert actual.shape == expected.shape
     equal = (actual == expected) & (np.signbit(actual) == np.signbit(expected))
-    wrong = np.argwhere(~(equal | (np.isnan(actual) & np.isnan(expected))))
+    wrong = np.flatnonzero(~(equal | (np.isnan(actual) & np.isnan(expected))))
     if wrong.size:
         shown = []
-        for place in map(tuple, wrong[:5].tolist()):
-            given = [float(np.broadcast_to(x, actual.shape)[place]).hex() for x in operands]
-            got, want = float(actual[place]), float(expected[place])
-            shown.append(f"{place} {' '.join(given)}: {got.hex()} ({got!r}) != {want.hex()} ({want!r})")
-        raise AssertionError(f"{len(wrong)} of {actual.size} differ:\n" + "\n".join(shown))
+        for n in wrong[:5]:
+            given = " ".join(float(np.broadcast_to(x, actual.shape).flat[n]).hex() for x in operands)
+            place = tuple(map(int, np.unravel_index(n, actual.shape)))
+            got, want = float(actual.flat[n]), float(expected.flat[n])
+            shown.append(f"{place} {given}: {got.hex()} ({got!r}) != {want.hex()} ({want!r})")
+        raise AssertionError(f"{wrong.size} of {actual.size} differ:\n" + "\n".join(shown))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -138,7 +140,7 @@ def round_array(x: Any, to: Cast, draw: Any = 0) -> np.ndarray:
 
 
 def sum_to_odd(a: Any, b: Any) -> np.ndarray:
-    """a + b of float64 arrays, rounded to odd: rounding it again to 51 bits or fewer is rounding once.
+    """a + b of float64 arrays, rounded to odd: rounding again to 51 bits or fewer is rounding once.
 
     Where the sum is inexact and its last bit even, the neighbour in the direction of the error is odd.
     Source: Boldo and Melquiond, Emulation of FMA and correctly rounded sums (IEEE TC 2008), theorem 3.
@@ -210,3 +212,49 @@ def result_draw(row: int, column: int, key: int, result: Cast, operation: int = 
     """R of the last rounding of one entry of a matrix product."""
     return _draw(_stream(column, row, 2**32 - 1, operation, key), 0, _width(result), result.random_bits)
 
+
+# ----------------------------------------------------------------------------------------------------
+# Matrix products
+# ----------------------------------------------------------------------------------------------------
+
+
+def matmul_exact(
+    a: np.ndarray,
+    b: np.ndarray,
+    product: Cast | None,
+    accumulator: Cast,
+    key: int = 0,
+    result: Cast | None = None,
+) -> np.ndarray:
+    """The rational reference for every entry, with the draws of the layout."""
+    out = np.empty((a.shape[0], b.shape[1]))
+    for i, row in enumerate(a.tolist()):
+        for j, column in enumerate(b.T.tolist()):
+            draw = matmul_draw(i, j, key, product, accumulator)
+            acc = dot_exact(row, column, product, accumulator, draw)
+            if result is not None:
+                acc = round_exact(acc, result, result_draw(i, j, key, result) if result.stochastic else 0)
+            out[i, j] = acc
+    return out
+
+
+def matmul_array(
+    a: np.ndarray, b: np.ndarray, product: Cast | None, accumulator: Cast, key: int = 0
+) -> np.ndarray:
+    """The same in NumPy, for larger matrices: float64 products of float32 are exact, sums go to odd."""
+    shape = a.shape[0], b.shape[1]
+    streams = [
+        [matmul_draw(i, j, key, product, accumulator) for j in range(shape[1])] for i in range(shape[0])
+    ]
+
+    def draws(cast: Cast, k: int, which: int) -> Any:
+        return np.array([[draw(k, which) for draw in row] for row in streams]) if cast.stochastic else 0
+
+    acc = np.zeros(shape)
+    with np.errstate(invalid="ignore"):
+        for k in range(a.shape[1]):
+            term = a[:, k, None].astype(np.float64) * b[None, k, :]
+            if product is not None:
+                term = round_array(term, product, draws(product, k, 0))
+            acc = round_array(sum_to_odd(acc, term), accumulator, draws(accumulator, k, 1))
+    return acc

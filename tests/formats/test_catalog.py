@@ -75,6 +75,7 @@ def test_small_widths_without_fn_are_ieee_like_with_infinities(name: str) -> Non
     ("name", "near"),
     [
         ("e4m33", "e4m3"),
+        ("e4m3fm", "e4m3fn"),
         ("float8_e4m3f", "float8_e4m3fn"),
         ("bfloat", "bfloat16"),
         ("flaot16", "float16"),

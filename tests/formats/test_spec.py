@@ -20,7 +20,18 @@ BF16_MAX, TF32_MAX, F32_MAX = (2.0**128 - 2.0 ** (128 - p) for p in (8, 11, 24))
 # them up to 8 bits), then emin, emax and bits, which follow.
 TABLE = {
     "float8_e4m3fn": (4, 7, 448, 2**-6, 2**-9, False, {0x7F, 0xFF}, -6, 8, 8),
-    "float8_e5m2": (3, 15, 57344, 2**-14, 2**-16, True, {*range(0x7D, 0x80), *range(0xFD, 0x100)}, -14, 15, 8),
+    "float8_e5m2": (
+        3,
+        15,
+        57344,
+        2**-14,
+        2**-16,
+        True,
+        {*range(0x7D, 0x80), *range(0xFD, 0x100)},
+        -14,
+        15,
+        8,
+    ),
     "float8_e4m3fnuz": (4, 8, 240, 2**-7, 2**-10, False, {0x80}, -7, 7, 8),
     "float8_e5m2fnuz": (3, 16, 57344, 2**-15, 2**-17, False, {0x80}, -15, 15, 8),
     "float8_e4m3b11fnuz": (4, 11, 30, 2**-10, 2**-13, False, {0x80}, -10, 4, 8),

@@ -1,0 +1,259 @@
+"""A configuration: canonical names, the identity of a run, and a clear no to what makes no sense."""
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import FrozenInstanceError, fields, replace
+
+import numpy as np
+import pytest
+from inputs import cast
+
+from emunum.experiments.config import RunConfig
+from emunum.ops.policy import Role
+
+# Of the defaults, and of a run with every option set. They name directories: they may not move.
+STORED_IDS = {
+    "3159b581f547": {},
+    "1d74e93c9c8b": {
+        "dataset": "boston",
+        "format": "e5m2",
+        "rounding": "stochastic",
+        "overflow": "saturate",
+        "random_bits": 8,
+        "policy": "mixed",
+        "accumulator": "e6m9",
+        "model": "mlp",
+        "hidden": (64, 32),
+        "epochs": 3,
+        "learning_rate": 0.5,
+        "momentum": 0.9,
+        "weight_decay": 0.001,
+        "batch_size": 64,
+        "test_split": 0.25,
+        "shuffle": False,
+        "loss_scale": 1024.0,
+        "init": "he",
+        "seed": 7,
+        "rounding_seed": 8,
+    },
+}
+ALL_SET = STORED_IDS["1d74e93c9c8b"]
+
+
+def test_the_defaults_are_the_documented_ones():
+    assert RunConfig().as_dict() == {
+        "dataset": "diabetes",
+        "format": "float32",
+        "rounding": "nearest_even",
+        "overflow": "auto",
+        "random_bits": 16,
+        "policy": "full",
+        "accumulator": None,
+        "model": "linear",
+        "hidden": [],
+        "epochs": 30,
+        "learning_rate": 0.01,
+        "momentum": 0.0,
+        "weight_decay": 0.0,
+        "batch_size": 32,
+        "test_split": 0.2,
+        "shuffle": True,
+        "loss_scale": 1.0,
+        "init": "torch",
+        "seed": 42,
+        "rounding_seed": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "canonical"),
+    [
+        ({"format": "e4m3"}, {"format": "float8_e4m3fn"}),
+        ({"format": " E5M2 "}, {"format": "float8_e5m2"}),
+        ({"format": "e5m10"}, {"format": "float16"}),
+        ({"format": "e6m9"}, {"format": "e6m9"}),
+        ({"format": "fp32"}, {"format": "float32"}),
+        ({"accumulator": "half"}, {"accumulator": "float16"}),
+        ({"rounding": "nearest"}, {"rounding": "nearest_even"}),
+        ({"model": "mlp"}, {"hidden": (32,)}),
+        ({"model": "mlp", "hidden": [8, 4]}, {"hidden": (8, 4)}),
+    ],
+    ids=str,
+)
+def test_names_are_settled_on_their_canonical_spelling(given, canonical):
+    config = RunConfig(**given)
+    assert {field: getattr(config, field) for field in canonical} == canonical
+    assert config == RunConfig(**given | canonical)
+    assert config.run_id == RunConfig(**given | canonical).run_id
+    assert hash(config) == hash(RunConfig(**given | canonical))
+
+
+@pytest.mark.parametrize("run_id", STORED_IDS)
+def test_a_run_id_is_the_stored_digest_of_the_sorted_json(run_id):
+    config = RunConfig(**STORED_IDS[run_id])
+    text = json.dumps(dict(sorted(config.as_dict().items())))
+    assert config.run_id == hashlib.sha256(text.encode()).hexdigest()[:12] == run_id
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(RunConfig)])
+def test_a_run_id_depends_on_every_field(field):
+    base = RunConfig(model="mlp")
+    change = {"model": "linear", "hidden": ()} if field == "model" else {field: ALL_SET[field]}
+    assert replace(base, **change).run_id != base.run_id
+
+
+def test_equal_numbers_make_equal_run_ids():
+    assert RunConfig(learning_rate=1) == RunConfig(learning_rate=1.0)
+    assert RunConfig(learning_rate=1).run_id == RunConfig(learning_rate=1.0).run_id
+    assert RunConfig(loss_scale=1024).run_id == RunConfig(loss_scale=1024.0).run_id
+
+
+def test_a_configuration_is_json_and_comes_back():
+    config = RunConfig(**ALL_SET)
+    assert RunConfig(**json.loads(json.dumps(config.as_dict()))) == config
+
+
+def test_a_configuration_cannot_be_changed_in_place():
+    with pytest.raises(FrozenInstanceError):
+        RunConfig().epochs = 3
+
+
+def test_the_cast_and_the_policy_are_the_named_ones():
+    config = RunConfig(**ALL_SET)
+    assert config.cast == cast("e5m2", "stochastic", "saturate", 8)
+    policy = config.build_policy()
+    assert policy.name == "mixed"
+    assert policy.roles[Role.WEIGHT] == config.cast
+    assert policy.accumulator.format.name == "e6m9"
+    assert RunConfig(format="e4m3").build_policy().accumulator == cast("e4m3")
+
+
+WHOLE = "it must be a whole number of at least 1."
+SEED = "it must be from 0 to 2**32 - 1."
+OUT_OF_RANGE = [
+    ("epochs", 0, WHOLE),
+    ("epochs", -3, WHOLE),
+    ("epochs", 2.5, WHOLE),
+    ("batch_size", 0, WHOLE),
+    ("batch_size", 0.5, WHOLE),
+    ("learning_rate", 0.0, "it must be a finite number above 0."),
+    ("learning_rate", -1.0, "it must be a finite number above 0."),
+    ("learning_rate", math.nan, "it must be a finite number above 0."),
+    ("learning_rate", math.inf, "it must be a finite number above 0."),
+    ("momentum", -0.1, "it must be at least 0 and below 1."),
+    ("momentum", 1.0, "it must be at least 0 and below 1."),
+    ("momentum", math.nan, "it must be at least 0 and below 1."),
+    ("weight_decay", -0.1, "it must be a finite number of at least 0."),
+    ("weight_decay", math.inf, "it must be a finite number of at least 0."),
+    ("weight_decay", math.nan, "it must be a finite number of at least 0."),
+    ("loss_scale", 0.0, "it must be a finite number above 0."),
+    ("loss_scale", -2.0, "it must be a finite number above 0."),
+    ("loss_scale", math.inf, "it must be a finite number above 0."),
+    ("test_split", 0.0, "it must be between 0 and 1."),
+    ("test_split", 1.0, "it must be between 0 and 1."),
+    ("test_split", 1.5, "it must be between 0 and 1."),
+    ("test_split", math.nan, "it must be between 0 and 1."),
+    ("seed", -1, SEED),
+    ("seed", 2**32, SEED),
+    ("rounding_seed", -1, SEED),
+    ("rounding_seed", 2**32, SEED),
+]
+
+
+@pytest.mark.parametrize(("field", "value", "must_be"), OUT_OF_RANGE)
+def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(field, value, must_be):
+    with pytest.raises(ValueError) as error:
+        RunConfig(**{field: value})
+    option = "--" + field.replace("_", "-")
+    assert str(error.value) == f"{option} {value!r} is out of range: {must_be}"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"dataset": "bosten"},
+            "unknown dataset 'bosten'. Did you mean 'boston'? Known: toy, diabetes, boston.",
+        ),
+        ({"format": "banana"}, "unknown format 'banana'. 'emunum formats' lists them."),
+        ({"format": ""}, "unknown format ''. 'emunum formats' lists them."),
+        ({"accumulator": "banana"}, "unknown format 'banana'. 'emunum formats' lists them."),
+        (
+            {"rounding": "stochastc"},
+            "unknown rounding 'stochastc'. Did you mean 'stochastic'? "
+            "Known: nearest, nearest_even, toward_zero, stochastic.",
+        ),
+        ({"overflow": "wrap"}, "unknown overflow rule 'wrap'. Known: auto, ieee, saturate."),
+        ({"policy": "fuller"}, "unknown policy 'fuller'. Did you mean 'full'? Known: full, mixed, output."),
+        ({"model": "cnn"}, "unknown model 'cnn'. Known: linear, mlp."),
+        ({"init": "zero"}, "unknown initialisation 'zero'. Did you mean 'zeros'? Known: torch, he, zeros."),
+        (
+            {"random_bits": 0},
+            "random_bits 0 is out of range: stochastic rounding takes 1 to 32 random bits.",
+        ),
+        (
+            {"random_bits": 33},
+            "random_bits 33 is out of range: stochastic rounding takes 1 to 32 random bits.",
+        ),
+        ({"hidden": (8,)}, "hidden sizes (8,) need --model mlp: the linear model has no hidden layer."),
+        ({"model": "mlp", "hidden": (8, -1)}, "hidden sizes (8, -1): each must be at least 1."),
+        (
+            {"format": "e8m0fnu"},
+            "format float8_e8m0fnu cannot hold a network's input values: it is a scale without zero. "
+            "Choose another --format.",
+        ),
+    ],
+    ids=str,
+)
+def test_a_value_that_makes_no_sense_is_refused(given, message):
+    with pytest.raises(ValueError) as error:
+        RunConfig(**given)
+    assert str(error.value) == message
+
+
+@pytest.mark.parametrize("policy", ["full", "mixed", "output"])
+def test_a_scale_format_is_refused_as_an_accumulator(policy):
+    with pytest.raises(ValueError, match=r"float8_e8m0fnu.*--accumulator"):
+        RunConfig(policy=policy, accumulator="e8m0fnu")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("learning_rate", 1e-60),
+        ("learning_rate", 1e39),
+        ("weight_decay", 1e39),
+        ("loss_scale", 1e39),
+        ("loss_scale", 1e-50),
+    ],
+)
+def test_a_constant_that_float32_turns_into_zero_or_infinity_is_refused(field, value):
+    option = "--" + field.replace("_", "-")
+    with pytest.raises(ValueError, match=rf"^{option} {re.escape(repr(value))} is out of range: .*float32"):
+        RunConfig(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seed", 1.5), ("rounding_seed", 1.5), ("hidden", (1.5,))],
+)
+def test_a_fraction_where_a_whole_number_belongs_is_refused(field, value):
+    model = "mlp" if field == "hidden" else "linear"
+    with pytest.raises(ValueError, match=r"1\.5.*whole number"):
+        RunConfig(**{field: value}, model=model)
+
+
+def test_the_largest_seeds_pass():
+    assert RunConfig(seed=2**32 - 1, rounding_seed=0).rounding_seed == 0
+
+
+def test_a_split_that_leaves_nothing_to_train_on_is_the_data_sets_to_refuse():
+    # How many samples there are is known only once the data set is loaded.
+    assert RunConfig(dataset="toy", test_split=0.99).test_split == 0.99
+
+
+def test_numpy_numbers_count_as_numbers():
+    config = RunConfig(epochs=np.int64(3), batch_size=np.int32(8))
+    assert config.run_id == RunConfig(epochs=3, batch_size=8).run_id

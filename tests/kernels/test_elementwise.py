@@ -1,0 +1,288 @@
+"""Sums, differences and products of arrays, each rounded once."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from inputs import (
+    ARITHMETIC,
+    EIGHT_BIT,
+    F32,
+    MODES,
+    ODD_WIDTHS,
+    SCALE,
+    SPECIALS,
+    any_cast,
+    bit_patterns,
+    cast,
+    casts,
+    label,
+    near_half_ulps,
+    numbers,
+    seeds,
+    some_values,
+    values,
+)
+from oracles import (
+    ADD,
+    MULTIPLY,
+    SUBTRACT,
+    assert_same,
+    element_draws,
+    mpfr_context,
+    round_array,
+    sum_to_odd,
+)
+
+from emunum.formats import NAMED, Cast, Format, Mode
+from emunum.formats.exact import add_exact, multiply_exact
+from emunum.kernels import cpu
+from emunum.kernels.random import Key
+
+KEY = 0x123456789ABCDEF
+
+
+@functools.cache
+def _draws(size: int, operation: int, random_bits: int) -> np.ndarray:
+    return element_draws(size, cast("e4m3", "stochastic", random_bits=random_bits), KEY, operation)
+
+
+def _drawn(to: Cast, size: int, operation: int) -> np.ndarray | int:
+    return _draws(size, operation, to.random_bits) if to.stochastic else 0
+
+
+def _check(a: np.ndarray, b: np.ndarray, to: Cast) -> None:
+    """Sum, difference and product of float32 arrays: a float64 product is exact, a sum is rounded to odd."""
+    a, b = np.broadcast_arrays(a, b)
+    key, x, y = Key(KEY), a.astype(np.float64), b.astype(np.float64)
+    shape = a.shape
+    with np.errstate(invalid="ignore"):
+        products = x * y
+    for function, operation, exact in [
+        (cpu.add, ADD, sum_to_odd(x, y)),
+        (cpu.subtract, SUBTRACT, sum_to_odd(x, -y)),
+        (cpu.multiply, MULTIPLY, products),
+    ]:
+        draws = np.reshape(_drawn(to, a.size, operation), shape if to.stochastic else ())
+        assert_same(function(a, b, to, key), round_array(exact, to, draws), a, b, draws)
+
+
+# ----------------------------------------------------------------------------------------------------
+# 8 bits: every pair
+# ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", casts(EIGHT_BIT), ids=label)
+def test_every_sum_difference_and_product_of_8_bit_values(to: Cast) -> None:
+    every = values(to.format)
+    _check(every[:, None], every[None, :], to)
+
+
+@pytest.mark.parametrize("name", EIGHT_BIT)
+@pytest.mark.parametrize("mode", MODES)
+def test_sums_and_products_of_8_bit_values_are_the_rational_ones(name: str, mode: Mode) -> None:
+    to, rng = cast(name, mode), np.random.default_rng(1)
+    a, b = (rng.choice(values(to.format), 500) for _ in range(2))
+    for function, operation, exact in [(cpu.add, ADD, add_exact), (cpu.multiply, MULTIPLY, multiply_exact)]:
+        draws = np.broadcast_to(_drawn(to, 500, operation), 500)
+        expected = [
+            exact(x, y, to, r) for x, y, r in zip(a.tolist(), b.tolist(), draws.tolist(), strict=True)
+        ]
+        assert_same(function(a, b, to, Key(KEY)), expected, a, b, draws)
+
+
+@pytest.mark.parametrize("name", [name for name in EIGHT_BIT if NAMED[name].has_nan])
+def test_every_sum_and_product_of_8_bit_values_is_ml_dtypes(name: str) -> None:
+    # ml_dtypes computes in float32 and rounds: innocuous here, 24 >= 2p + 1.
+    ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is one of the oracles")
+    every, to = values(NAMED[name]), cast(name, "nearest", "ieee")
+    a, b = (np.ascontiguousarray(v) for v in np.broadcast_arrays(every[:, None], every[None, :]))
+    x, y = (v.astype(getattr(ml_dtypes, name)) for v in (a, b))
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert_same(cpu.add(a, b, to, Key(0)), (x + y).astype(F32), a, b)
+        assert_same(cpu.multiply(a, b, to, Key(0)), (x * y).astype(F32), a, b)
+
+
+# ----------------------------------------------------------------------------------------------------
+# 16 bits: 10^6 pairs
+# ----------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _pairs_of_16_bits(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """10^6 pairs of random codes, and 2 * 10^5 whose sums are ties or next to them."""
+    rng, every = np.random.default_rng(2), values(NAMED[name])
+    ties = near_half_ulps(NAMED[name], 200_000, 3)
+    near_one = (
+        rng.choice(every[(np.abs(every) > 2.0**-4) & (np.abs(every) < 2.0**4)], 10**5) for _ in range(2)
+    )
+    return tuple(
+        np.concatenate([rng.choice(every, 10**6), tie, moderate])
+        for tie, moderate in zip(ties, near_one, strict=True)
+    )
+
+
+def test_a_million_sums_and_products_of_float16_are_numpys() -> None:
+    a, b = _pairs_of_16_bits("float16")
+    x, y, to = a.astype(np.float16), b.astype(np.float16), cast("float16")
+    with np.errstate(all="ignore"):
+        assert_same(cpu.add(a, b, to, Key(0)), x + y, a, b)
+        assert_same(cpu.subtract(a, b, to, Key(0)), x - y, a, b)
+        assert_same(cpu.multiply(a, b, to, Key(0)), x * y, a, b)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "toward_zero"])
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_a_million_sums_and_products_of_16_bits_are_rounded_once(name: str, mode: str) -> None:
+    _check(*_pairs_of_16_bits(name), cast(name, mode, "ieee"))
+
+
+@pytest.mark.parametrize("random_bits", [16, 24])
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_stochastic_sums_and_products_of_16_bits_are_rounded_once(name: str, random_bits: int) -> None:
+    a, b = (np.concatenate([v[:60_000], v[10**6 : 10**6 + 60_000]]) for v in _pairs_of_16_bits(name))
+    _check(a, b, cast(name, "stochastic", "ieee", random_bits))
+
+
+@pytest.mark.parametrize("mode", [Mode.NEAREST_EVEN, Mode.TOWARD_ZERO])
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "tfloat32", "float32", "e8m22", "e2m23", "e6m9"])
+def test_sums_and_products_are_mpfrs(name: str, mode: Mode) -> None:
+    gmpy2 = pytest.importorskip("gmpy2", reason="MPFR is one of the oracles")
+    context, to = mpfr_context(name, mode), cast(name, mode)
+    a, b = near_half_ulps(to.format, 4000, 4)
+    c = some_values(to.format, 4000, np.random.default_rng(5))
+    c = c[np.isfinite(c)]
+    a, b = np.concatenate([a, c]), np.concatenate([b, c[::-1]])
+    with gmpy2.context(precision=64):
+        x, y = ([gmpy2.mpfr(v) for v in operand.tolist()] for operand in (a, b))
+    sums = [float(context.add(*pair)) for pair in zip(x, y, strict=True)]
+    products = [float(context.mul(*pair)) for pair in zip(x, y, strict=True)]
+    assert_same(cpu.add(a, b, to, Key(0)), sums, a, b)
+    assert_same(cpu.multiply(a, b, to, Key(0)), products, a, b)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Any operands, any format
+# ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", casts([*ARITHMETIC, *ODD_WIDTHS], [1, 16, 28]), ids=label)
+def test_sums_and_products_of_any_float32_are_rounded_once(to: Cast) -> None:
+    # sum_to_odd serves up to p + N + 1 <= 53 bits: N = 28 with p = 24.
+    a, b = near_half_ulps(to.format, 300, 6)
+    x, y = (numbers(to.format, 100, seed) for seed in (7, 8))
+    wide = [bit_patterns(300, seed) for seed in (9, 10)]
+    size = min(x.size, y.size)
+    _check(np.concatenate([a, x[:size], wide[0]]), np.concatenate([b, y[:size][::-1], wide[1]]), to)
+
+
+@given(any_cast(), seeds)
+def test_sums_and_products_are_the_rational_ones(to: Cast, seed: int) -> None:
+    a, b = near_half_ulps(to.format, 30, seed)
+    wide = [bit_patterns(20, seed + n) for n in (1, 2)]
+    a, b = np.concatenate([a, wide[0]]), np.concatenate([b, wide[1]])
+    for function, operation, exact in [(cpu.add, ADD, add_exact), (cpu.multiply, MULTIPLY, multiply_exact)]:
+        draws = element_draws(a.size, to, seed, operation) if to.stochastic else np.zeros(a.size, int)
+        expected = [
+            exact(x, y, to, r) for x, y, r in zip(a.tolist(), b.tolist(), draws.tolist(), strict=True)
+        ]
+        assert_same(function(a, b, to, Key(seed)), expected, a, b, draws)
+
+
+@pytest.mark.parametrize("random_bits", [29, 30, 31, 32])
+@pytest.mark.parametrize("name", ["float32", "e8m22", "tfloat32"])
+def test_sums_with_the_longest_draws_are_the_rational_ones(name: str, random_bits: int) -> None:
+    to = cast(name, "stochastic", "ieee", random_bits)
+    a, b = near_half_ulps(to.format, 1500, 11)
+    draws = element_draws(a.size, to, KEY, ADD).tolist()
+    expected = [add_exact(x, y, to, r) for x, y, r in zip(a.tolist(), b.tolist(), draws, strict=True)]
+    assert_same(cpu.add(a, b, to, Key(KEY)), expected, a, b, draws)
+
+
+@pytest.mark.parametrize("to", casts(["float32", "float8_e5m2", "float8_e4m3fnuz", "e5m0"]), ids=label)
+def test_special_operands_follow_ieee_754_and_the_overflow_rule(to: Cast) -> None:
+    a = np.array([*SPECIALS, 1.0, -1.0, 2.0**-149, 3.0e38], F32)
+    draws = np.reshape(_drawn(to, 81, ADD), -1).tolist() * (1 if to.stochastic else 81)
+    pairs = [(x, y) for x in a.tolist() for y in a.tolist()]
+    sums = [add_exact(x, y, to, r) for (x, y), r in zip(pairs, draws, strict=True)]
+    assert_same(cpu.add(a[:, None], a[None, :], to, Key(KEY)).ravel(), sums, *zip(*pairs, strict=True))
+    _check(a[:, None], a[None, :], to)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", [*ARITHMETIC, *ODD_WIDTHS])
+def test_an_exact_zero_sum_is_plus_zero_unless_both_are_minus_zero(name: str, mode: Mode) -> None:
+    format = Format.from_name(name)
+    held = some_values(format, 100, np.random.default_rng(12))
+    held = held[np.isfinite(held) & (held != 0)]
+    to = cast(name, mode)
+    assert_same(cpu.add(held, -held, to, Key(0)), np.zeros(held.size))
+    assert_same(cpu.subtract(held, held, to, Key(0)), np.zeros(held.size))
+    minus = F32(-0.0)
+    both = cpu.add(np.array([minus, minus, F32(0)]), np.array([minus, F32(0), F32(0)]), to, Key(0))
+    assert_same(both, [-0.0 if format.has_negative_zero else 0.0, 0.0, 0.0])
+
+
+def test_sums_just_below_a_power_of_two_are_rounded_in_the_lower_binade() -> None:
+    for name in ("float32", "bfloat16", "float8_e5m2", "e8m22"):
+        format = Format.from_name(name)
+        one, tiny = F32(1), np.ldexp(F32(1), -np.arange(26, 120)).astype(F32)
+        down = cast(name, "toward_zero")
+        expected = np.full(tiny.size, 1 - format.unit_roundoff)
+        assert_same(cpu.subtract(one, tiny, down, Key(0)), expected)
+        assert_same(cpu.add(-one, tiny, down, Key(0)), -expected)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Shapes, and what the package promises of arrays
+# ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("function", [cpu.add, cpu.subtract, cpu.multiply])
+def test_operands_are_broadcast(function) -> None:  # type: ignore[no-untyped-def]
+    rng = np.random.default_rng(13)
+    a, b = rng.integers(-9, 9, (5, 1, 3)).astype(F32), rng.integers(-9, 9, (4, 1)).astype(F32)
+    for to in (cast("e4m3"), cast("e4m3", "stochastic")):
+        wide = [np.ascontiguousarray(v) for v in np.broadcast_arrays(a, b)]
+        result = function(a, b, to, Key(1))
+        assert result.shape == (5, 4, 3)
+        assert_same(result, function(*wide, to, Key(1)))
+
+
+@pytest.mark.parametrize("function", [cpu.add, cpu.subtract, cpu.multiply])
+@pytest.mark.parametrize("shape", [(0,), (3, 0), (), (1,)])
+def test_shapes_without_many_elements_are_kept(function, shape) -> None:  # type: ignore[no-untyped-def]
+    a = np.ones(shape, F32)
+    for mode in MODES:
+        result = function(a, a, cast("e4m3", mode), Key(0))
+        assert (result.shape, result.dtype) == (shape, np.float32)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_operands_are_read_only_reads(mode: Mode) -> None:
+    a, b = bit_patterns(500, 14), bit_patterns(500, 15)
+    before = a.tobytes(), b.tobytes()
+    a.flags.writeable = b.flags.writeable = False
+    to = cast("e4m3fnuz", mode)
+    results = [f(a, b, to, Key(0)) for f in (cpu.add, cpu.subtract, cpu.multiply)]
+    results.append(cpu.scaled_add(a, F32(0.5), b, to, Key(0)))
+    assert (a.tobytes(), b.tobytes()) == before
+    assert not any(np.shares_memory(result, v) for result in results for v in (a, b))
+
+
+@pytest.mark.parametrize("to", [cast("e4m3"), cast("bfloat16", "toward_zero"), cast("float32")], ids=label)
+def test_scaled_add_rounds_the_product_and_the_sum(to: Cast) -> None:
+    a, x = near_half_ulps(to.format, 400, 16)
+    alpha = F32(0.1)
+    product = round_array(float(alpha) * x.astype(np.float64), to)
+    assert_same(cpu.scaled_add(a, alpha, x, to, Key(0)), round_array(sum_to_odd(a, product), to), a, x)
+
+
+@pytest.mark.parametrize("function", [cpu.add, cpu.subtract, cpu.multiply])
+def test_scales_take_no_part_in_arithmetic(function) -> None:  # type: ignore[no-untyped-def]
+    one = np.ones(3, F32)
+    with pytest.raises(ValueError, match=r"float8_e8m0fnu holds block scales .* arithmetic in it is not"):
+        function(one, one, cast(SCALE), Key(0))

@@ -1,0 +1,294 @@
+"""Every operation against the rational reference, with the random bits that its key and counter say."""
+
+import itertools
+import types
+
+import numpy as np
+import pytest
+from inputs import cast
+from numpy.testing import assert_array_equal
+from oracles import (
+    ADD,
+    CAST,
+    COLUMN_SUM,
+    MATMUL,
+    MULTIPLY,
+    SCALED_ADD_PRODUCT,
+    SCALED_ADD_SUM,
+    SUBTRACT,
+    assert_same,
+    element_draws,
+    matmul_draw,
+)
+
+from emunum.formats import Mode
+from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
+from emunum.kernels import cpu
+from emunum.kernels.random import Key, philox4x32
+from emunum.ops.arithmetic import Arithmetic
+from emunum.ops.policy import Policy, Role, parse_policy
+from emunum.ops.strict import Guarded
+
+F32 = np.float32
+SEED = 0x0123456789ABCDEF
+FOLD = 8
+PART = 2
+ALPHA = F32(-0.3)
+
+# A format of its own for each place, so that taking the cast of another role shows.
+FORMATS = {
+    Role.INPUT: "e4m3",
+    Role.WEIGHT: "e5m2",
+    Role.ACTIVATION: "e3m4",
+    Role.ERROR: "e2m3",
+    Role.GRADIENT: "e5m3",
+    Role.UPDATE: "e5m6",
+    Role.MASTER: "bfloat16",
+}
+PRODUCT, ACCUMULATOR = "e5m4", "e6m5"
+
+
+def distinct(mode, exact_products=False):
+    return Policy(
+        name="distinct",
+        product=None if exact_products else cast(PRODUCT, mode),
+        accumulator=cast(ACCUMULATOR, mode),
+        roles={role: cast(name, mode) for role, name in FORMATS.items()},
+    )
+
+
+def fold(key, a, b):
+    """The key of a place: two words of Philox at the counter (a, b, 0, FOLD)."""
+    low, high, _, _ = philox4x32((a, b, 0, FOLD), (key % 2**32, key >> 32))
+    return high << 32 | low
+
+
+def key_of(role, part=PART):
+    return fold(fold(SEED, 5, 1), role, part)
+
+
+def elementwise(function, to, key, operation, *operands):
+    """function(scalars of each element, to, R) over broadcast operands."""
+    broadcast = np.broadcast_arrays(*operands)
+    flat = [x.ravel().tolist() for x in broadcast]
+    draws = element_draws(broadcast[0].size, to, key, operation) if to.mode is Mode.STOCHASTIC else None
+    results = [
+        function(*scalars, to, 0 if draws is None else int(draws[n]))
+        for n, scalars in enumerate(zip(*flat, strict=True))
+    ]
+    return np.array(results).reshape(broadcast[0].shape)
+
+
+def product_of(a, b, policy, key, operation=MATMUL):
+    return np.array(
+        [
+            [
+                dot_exact(
+                    row,
+                    column,
+                    policy.product,
+                    policy.accumulator,
+                    matmul_draw(i, j, key, policy.product, policy.accumulator, operation),
+                )
+                for j, column in enumerate(b.T.tolist())
+            ]
+            for i, row in enumerate(a.tolist())
+        ]
+    )
+
+
+def numbers(*shape):
+    """float32 of mixed magnitudes and signs, most of them in no narrow format."""
+    rng = np.random.default_rng(sum(shape) + len(shape))
+    return (rng.normal(size=shape) * np.exp2(rng.integers(-6, 4, shape))).astype(F32)
+
+
+@pytest.fixture(params=["nearest", "toward_zero", "stochastic"])
+def policy(request):
+    return distinct(request.param)
+
+
+@pytest.fixture
+def arith(policy):
+    return Arithmetic(policy=policy, key=Key(SEED)).at(5, 1)
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
+def test_cast_rounds_to_the_format_of_its_role(arith, policy, role):
+    x = numbers(3, 40)
+    expected = elementwise(round_exact, policy.roles[role], key_of(role), CAST, x)
+    assert_same(arith.cast(role, x, PART), expected, x)
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
+def test_add_and_subtract_broadcast_and_round_to_the_accumulator(arith, policy, role):
+    a, b = numbers(7, 5), numbers(5)
+    expected = elementwise(add_exact, policy.accumulator, key_of(role), ADD, a, b)
+    assert_same(arith.add(a, b, role, PART), expected, a, b)
+    expected = elementwise(add_exact, policy.accumulator, key_of(role), SUBTRACT, a, -b)
+    assert_same(arith.subtract(a, b, role, PART), expected, a, b)
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
+def test_scale_rounds_to_the_accumulator_and_for_the_update_to_the_updates_format(arith, policy, role):
+    x = numbers(4, 9)
+    to = policy.roles[role] if role is Role.UPDATE else policy.accumulator
+    expected = elementwise(multiply_exact, to, key_of(role), MULTIPLY, np.full(x.shape, ALPHA), x)
+    assert_same(arith.scale(float(ALPHA), x, role, PART), expected, x)
+
+
+def test_scale_takes_its_constant_as_float32(arith):
+    x = numbers(20)
+    assert_same(arith.scale(0.1, x, Role.ERROR), arith.scale(float(F32(0.1)), x, Role.ERROR))
+
+
+def test_scaled_add_rounds_the_product_then_the_sum_to_the_updates_format(arith, policy):
+    y, x, to, key = numbers(6, 4), numbers(6, 4)[::-1], policy.roles[Role.UPDATE], key_of(Role.UPDATE)
+    product = elementwise(multiply_exact, to, key, SCALED_ADD_PRODUCT, np.full(x.shape, ALPHA), x)
+    expected = elementwise(add_exact, to, key, SCALED_ADD_SUM, y, product)
+    assert_same(arith.scaled_add(y, float(ALPHA), x, PART), expected, y, x)
+
+
+@pytest.mark.parametrize("shape", [(6, 9, 4), (40, 7, 1), (1, 7, 40)], ids=str)
+@pytest.mark.parametrize("role", [Role.ACTIVATION, Role.GRADIENT], ids=lambda role: role.name)
+def test_matmul_rounds_products_and_sums_and_not_yet_to_its_role(arith, policy, role, shape):
+    m, k, n = shape
+    a, b = numbers(m, k), numbers(k, n)
+    assert_same(arith.matmul(a, b, role, PART), product_of(a, b, policy, key_of(role)))
+
+
+@pytest.mark.parametrize("mode", ["nearest", "toward_zero", "stochastic"])
+def test_matmul_without_a_product_format_keeps_products_exact(mode):
+    policy = distinct(mode, exact_products=True)
+    arith = Arithmetic(policy=policy, key=Key(SEED)).at(5, 1)
+    a, b = numbers(5, 11), numbers(11, 3)
+    assert_same(arith.matmul(a, b, Role.ERROR, PART), product_of(a, b, policy, key_of(Role.ERROR)))
+
+
+def test_column_sum_adds_rows_in_order_in_the_accumulator(arith, policy):
+    x = numbers(13, 4)
+    alone = Policy(name="sum", product=None, accumulator=policy.accumulator, roles={})
+    expected = product_of(np.ones((1, 13)), x, alone, key_of(Role.GRADIENT), COLUMN_SUM)[0]
+    assert_same(arith.column_sum(x, Role.GRADIENT, PART), expected)
+
+
+def test_select_is_exact_and_gives_plus_zero_elsewhere(arith):
+    x = np.array([1.03, -1.03, np.nan, np.inf, -0.0, 3.0], F32)
+    chosen = arith.select(np.array([True, False, True, True, True, False]), x)
+    assert_same(chosen, [x[0], 0.0, np.nan, np.inf, -0.0, 0.0])
+    assert chosen.dtype == F32
+
+
+@pytest.mark.parametrize("name", ["full", "mixed", "output"])
+def test_operands_are_left_as_they_are(name):
+    arith = Arithmetic(policy=parse_policy(name, cast("e4m3", "stochastic")), key=Key(1), strict=True)
+    a, b = numbers(5, 5), numbers(5, 5)
+    before = a.copy(), b.copy()
+    arith.cast(Role.WEIGHT, a)
+    arith.matmul(a, b, Role.ERROR)
+    arith.add(a, b, Role.ERROR)
+    arith.scaled_add(a, 0.5, b)
+    arith.select(a > 0, b)
+    assert_array_equal(a, before[0])
+    assert_array_equal(b, before[1])
+
+
+# ----------------------------------------------------------------------------------------------------
+# Which random bits
+# ----------------------------------------------------------------------------------------------------
+
+
+def drawn(arith, role=Role.ERROR, part=0):
+    """Bits of 256 castings of a coin: 1 + 1/16 lies midway between two values of e4m3."""
+    return arith.cast(role, np.full(256, 1.0625, F32), part).tobytes()
+
+
+def everywhere():
+    """Arithmetic of many places, roles and parts, each as the arguments of `drawn`."""
+    root = Arithmetic(policy=parse_policy("full", cast("e4m3", "stochastic")), key=Key(SEED))
+    other = Arithmetic(policy=root.policy, key=Key(SEED + 1))
+    places = [root, other, root.at(0), root.at(1), root.at(0, 1), root.at(1, 1), root.at(0).at(0)]
+    places += [root.at(0).at(1), root.at(1).at(0), root.at(0, 2).at(1), root.at(2**32 - 1)]
+    return list(itertools.product(places, [Role.INPUT, Role.WEIGHT, Role.MASTER], [0, 1, 4]))
+
+
+def test_every_place_role_and_part_has_its_own_random_bits():
+    found = [drawn(*where) for where in everywhere()]
+    assert len(set(found)) == len(found) == 11 * 3 * 3
+
+
+def test_the_same_place_role_and_part_repeats():
+    assert [drawn(*where) for where in everywhere()] == [drawn(*where) for where in everywhere()]
+
+
+def test_every_operation_has_its_own_random_bits():
+    arith = Arithmetic(policy=parse_policy("full", cast("e4m3", "stochastic")), key=Key(SEED))
+    x, one, zero = np.full((1, 256), 1.0625, F32), np.ones((1, 1), F32), np.zeros(1, F32)
+    found = [
+        arith.cast(Role.ERROR, x),
+        arith.add(x, zero, Role.ERROR),
+        arith.subtract(x, zero, Role.ERROR),
+        arith.scale(1.0, x, Role.ERROR),
+        arith.matmul(one, x, Role.ERROR),
+        arith.column_sum(x, Role.ERROR)[None],
+    ]
+    assert len({y.tobytes() for y in found}) == len(found)
+    assert all(set(y.ravel().tolist()) == {1.0, 1.125} for y in found)
+
+
+def test_a_place_is_entered_without_changing_the_one_outside():
+    root = Arithmetic(policy=parse_policy("full", cast("e4m3", "stochastic")), key=Key(SEED))
+    before = drawn(root)
+    inside = root.at(3)
+    assert (inside.policy, inside.backend, inside.strict) == (root.policy, root.backend, root.strict)
+    assert drawn(root) == before != drawn(inside)
+
+
+# ----------------------------------------------------------------------------------------------------
+# Strict mode and the backend
+# ----------------------------------------------------------------------------------------------------
+
+
+def results(arith):
+    a, b = numbers(4, 4), numbers(4, 4).T
+    return [
+        arith.cast(Role.WEIGHT, a),
+        arith.matmul(a, b, Role.ERROR),
+        arith.column_sum(a, Role.GRADIENT),
+        arith.add(a, b, Role.ERROR),
+        arith.subtract(a, b, Role.ERROR),
+        arith.scale(0.3, a, Role.ERROR),
+        arith.scaled_add(a, 0.3, b),
+        arith.select(a > 0, b),
+    ]
+
+
+def test_strict_results_are_guarded_and_have_the_same_bits(policy):
+    loose = results(Arithmetic(policy=policy, key=Key(SEED)))
+    strict = results(Arithmetic(policy=policy, key=Key(SEED), strict=True))
+    for plain, guarded in zip(loose, strict, strict=True):
+        assert type(plain) is np.ndarray
+        assert type(guarded) is Guarded
+        assert_same(guarded.view(np.ndarray), plain)
+        assert guarded.dtype == plain.dtype == F32
+
+
+def test_guarded_operands_are_taken_as_what_they_hold(policy):
+    arith = Arithmetic(policy=policy, key=Key(SEED), strict=True)
+    x = arith.cast(Role.INPUT, numbers(3, 3))
+    plain = x.view(np.ndarray)
+    assert_same(arith.matmul(x, x, Role.ERROR), arith.matmul(plain, plain, Role.ERROR))
+    assert_same(arith.select(x > 0, x), arith.select(plain > 0, plain))
+    assert_same(arith.scaled_add(x, 0.5, x), arith.scaled_add(plain, 0.5, plain))
+
+
+def test_every_operation_that_rounds_goes_to_the_backend():
+    called = []
+
+    def spy(name):
+        return lambda *args, **kwargs: called.append(name) or getattr(cpu, name)(*args, **kwargs)
+
+    names = ["cast", "matmul", "column_sum", "add", "subtract", "multiply", "scaled_add"]
+    backend = types.SimpleNamespace(**{name: spy(name) for name in names})
+    results(Arithmetic(policy=distinct("nearest"), key=Key(SEED), backend=backend))
+    assert called == names
