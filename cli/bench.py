@@ -19,7 +19,7 @@ from rich.table import Table
 @click.option("--only", metavar="TEXT", help="Only cases whose name contains TEXT (references always run).")
 @click.option("--size", type=click.IntRange(1), default=512, help="Matrices are SIZE x SIZE.")
 @click.option("--repeats", type=click.IntRange(1), default=7, help="Timed calls of each case.")
-@click.option("--threads", type=click.IntRange(1), help="Threads to use.  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), show_default="all cores", help="Threads to use.")
 @click.option("--quick", is_flag=True, help="Small arrays and 3 repeats: a smoke test, not a measurement.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else.")
 def command(

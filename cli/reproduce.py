@@ -25,7 +25,7 @@ NOTE = (
 )
 
 
-@click.group("reproduce")
+@click.group("reproduce", epilog="Example: emunum reproduce regression --output paper")
 def command() -> None:
     """Compute a published table again and print ours beside theirs."""
 
@@ -55,6 +55,9 @@ def regression(seeds: int, output: Path | None, as_json: bool, as_csv: bool) -> 
     from emunum.experiments import regression as study
     from emunum.report.tables import to_csv
 
+    if output is not None:
+        for folder in ("records", "tables", "figures"):
+            (output / folder).mkdir(parents=True, exist_ok=True)
     configs = study.configurations(seeds=seeds)
     runs = track(
         study.run(configs),
@@ -109,8 +112,6 @@ def _write(
     from emunum.report.figures import regression_figure
     from emunum.report.tables import REGRESSION_HEADER, regression_cells, to_csv, to_markdown
 
-    for folder in ("records", "tables", "figures"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(record) + "\n" for record in records)
     write_atomically(output / "records" / "regression.jsonl", lines)
     write_atomically(output / "tables" / "regression.csv", to_csv(rows))

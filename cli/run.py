@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -35,7 +36,7 @@ Examples:
 )
 @click.option("--dataset", default=DEFAULTS.dataset, help="toy, diabetes or boston.")
 @click.option(
-    "--format", "format_name", metavar="NAME", help="Number format: a name or eXmY.  [default: float32]"
+    "--format", "format_name", metavar="NAME", show_default="float32", help="Number format: a name or eXmY."
 )
 @click.option(
     "--precision",
@@ -57,14 +58,15 @@ Examples:
     default=DEFAULTS.policy,
     help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors.",
 )
-@click.option("--accumulator", metavar="NAME", help="Format of partial sums.  [default: the policy's]")
+@click.option("--accumulator", metavar="NAME", show_default="the policy's", help="Format of partial sums.")
 @click.option("--model", default=DEFAULTS.model, help="linear or mlp.")
 @click.option(
     "--hidden",
     default="",
     callback=_sizes,
     metavar="SIZES",
-    help="Hidden sizes of mlp, such as 64,32.  [default: 32]",
+    show_default="32",
+    help="Hidden sizes of mlp, such as 64,32.",
 )
 @click.option("--epochs", type=int, default=DEFAULTS.epochs)
 @click.option("--learning-rate", type=float, default=DEFAULTS.learning_rate)
@@ -89,9 +91,13 @@ Examples:
 @click.option(
     "--seed", type=int, default=DEFAULTS.seed, help="Decides split, initial weights, order and random bits."
 )
-@click.option("--rounding-seed", type=int, help="Another seed for the random bits alone.  [default: --seed]")
-@click.option("--threads", type=int, help="Threads to use; no result depends on it.  [default: all cores]")
-@click.option("--name", help="Name of the run's directory.  [default: made from the configuration]")
+@click.option(
+    "--rounding-seed", type=int, show_default="--seed", help="Another seed for the random bits alone."
+)
+@click.option(
+    "--threads", type=int, show_default="all cores", help="Threads to use; no result depends on it."
+)
+@click.option("--name", show_default="made from the configuration", help="Name of the run's directory.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs"), help="Where run directories go."
 )
@@ -116,16 +122,18 @@ def command(
 
     The first run of a configuration compiles its kernels, which takes some seconds; they are kept.
     """
-    if format_name and precision:
+    if format_name is not None and precision is not None:
         raise click.UsageError("--format and --precision name the same thing: give one of them.")
-    options["format"] = PRECISIONS[precision] if precision else format_name or DEFAULTS.format
+    if precision is not None:
+        format_name = PRECISIONS[precision]
+    options["format"] = DEFAULTS.format if format_name is None else format_name
     try:
         config = RunConfig(**options)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if threads is not None and threads < 1:
         raise click.UsageError(f"--threads {threads} is out of range: at least one is needed.")
-    if name is not None and (not name or Path(name).name != name):
+    if name is not None and (name in ("", "..") or Path(name).name != name):
         raise click.UsageError(f"--name {name!r} is no directory name: --output says where it goes.")
 
     from emunum.experiments.records import RunDirectory
@@ -152,9 +160,10 @@ def command(
     elif not quiet:
         _print_result(record, directory.path)
     if record["status"] == "diverged":
-        console.print(f"The run diverged: {record['reason']}. The record says so too.")
+        console.print(f"The run diverged: {record['reason']}. The record says so too.", markup=False)
     if record["status"] == "interrupted":
-        console.print(f"Interrupted: {record['reason']}. The record in {directory.path} holds what there is.")
+        message = f"Interrupted: {record['reason']}. The record in {directory.path} holds what there is."
+        console.print(message, markup=False)
         raise click.exceptions.Exit(130)
 
 
@@ -170,7 +179,7 @@ def _progress(console: Console, quiet: bool) -> Progress:
         TextColumn("{task.fields[loss]}"),
         TimeRemainingColumn(),
         console=console,
-        disable=quiet,
+        disable=quiet or not console.is_terminal,
         transient=True,
     )
 
@@ -179,8 +188,10 @@ def _print_result(record: dict[str, Any], path: Path) -> None:
     table = Table(
         title=f"{record['dataset']} in {record['format']} (max {record['format_max']:g})", show_header=False
     )
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     rounding = record["rounding"]
-    if rounding == "stochastic":
+    if rounding.startswith("stochastic"):
         rounding += f", {record['random_bits']} random bits"
     table.add_row("rounding, overflow", f"{rounding}, {record['overflow_applied']}")
     accumulator = f", accumulator {record['accumulator']}" if record["accumulator"] else ""
@@ -196,5 +207,5 @@ def _print_result(record: dict[str, Any], path: Path) -> None:
         table.add_row(label, "-" if value is None else f"{value:.6g}")
     table.add_row("weights SHA-256", str(record["weights_sha256"]))
     table.add_row("time", f"{record['wall_s']:.2f} s on {record['threads']} threads")
-    table.add_row("saved in", str(path))
+    table.add_row("saved in", escape(str(path)))
     Console().print(table)

@@ -6,16 +6,20 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
+from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from emunum.experiments.datasets import DATASETS
-from emunum.formats import Cast, Format, parse_mode, parse_overflow
+from emunum.formats import FLOAT32, Cast, Format, parse_mode, parse_overflow
 from emunum.formats.names import unknown
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.nn.initial import parse_scheme
 from emunum.nn.models import DEFAULT_HIDDEN, build
 from emunum.ops.policy import Policy, parse_policy
 
+_NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choose another --{option}."
 SEED_LIMIT = 2**32  # MT19937 and scikit-learn take no more
 
 
@@ -58,27 +62,40 @@ class RunConfig:
         self._settle("overflow", str(parse_overflow(self.overflow)))
         if self.accumulator is not None:
             self._settle("accumulator", Format.from_name(self.accumulator).name)
-        self._settle("hidden", tuple(self.hidden) or (DEFAULT_HIDDEN if self.model == "mlp" else ()))
         parse_scheme(self.init)
-        policy = self.build_policy()  # checks its name, the format and random_bits
-        build(self.model, 1, 1, self.hidden)
-        for role, cast in policy.roles.items():
-            if not cast.format.has_zero:
-                raise ValueError(
-                    f"format {cast.format} cannot hold a network's {role.name.lower()} values: it is a scale "
-                    "without zero. Choose another --format."
-                )
-        whole = isinstance(self.epochs, int) and isinstance(self.batch_size, int)
-        self._require(whole and self.epochs >= 1, "epochs", "a whole number of at least 1")
-        self._require(whole and self.batch_size >= 1, "batch_size", "a whole number of at least 1")
-        self._require(_positive(self.learning_rate), "learning_rate", "a finite number above 0")
+        for field in ("epochs", "batch_size"):
+            self._settle(field, _whole(field, getattr(self, field), " of at least 1"))
+            self._require(getattr(self, field) >= 1, field, "a whole number of at least 1")
+        for field in ("seed", "rounding_seed"):
+            if getattr(self, field) is not None:
+                self._settle(field, _whole(field, getattr(self, field)))
+                self._require(0 <= getattr(self, field) < SEED_LIMIT, field, "from 0 to 2**32 - 1")
+        self._settle("random_bits", _whole("random_bits", self.random_bits))
+        hidden = tuple(_whole("hidden", size) for size in self.hidden)
+        self._settle("hidden", hidden or (DEFAULT_HIDDEN if self.model == "mlp" else ()))
+        for field in ("learning_rate", "momentum", "weight_decay", "test_split", "loss_scale"):
+            self._settle(field, float(getattr(self, field)))
+        for field in ("learning_rate", "loss_scale"):
+            self._require(0 < getattr(self, field) < math.inf, field, "a finite number above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number of at least 0")
-        self._require(_positive(self.loss_scale), "loss_scale", "a finite number above 0")
         self._require(0 < self.test_split < 1, "test_split", "between 0 and 1")
-        self._require(0 <= self.seed < SEED_LIMIT, "seed", "from 0 to 2**32 - 1")
-        rounding_seed = self.seed if self.rounding_seed is None else self.rounding_seed
-        self._require(0 <= rounding_seed < SEED_LIMIT, "rounding_seed", "from 0 to 2**32 - 1")
+        for field, constant in (
+            ("learning_rate", self.learning_rate),
+            ("momentum", self.momentum),
+            ("weight_decay", self.weight_decay),
+            ("loss_scale", self.loss_scale),
+            ("loss_scale", 1 / self.loss_scale),
+        ):
+            self._require(_survives(constant), field, "neither 0 nor infinite as the float32 constant it is")
+        build(self.model, 1, 1, self.hidden)
+        policy = self.build_policy()  # checks its name and random_bits
+        for role, cast in policy.roles.items():
+            if not cast.format.has_zero:
+                what = f"a network's {role.name.lower()} values"
+                raise ValueError(_NO_SCALE.format(name=self.format, what=what, option="format"))
+        if not policy.accumulator.format.has_zero:
+            raise ValueError(_NO_SCALE.format(name=self.accumulator, what="sums", option="accumulator"))
 
     @property
     def cast(self) -> Cast:
@@ -106,9 +123,20 @@ class RunConfig:
 
     def _require(self, holds: bool, field: str, must_be: str) -> None:
         if not holds:
-            option = "--" + field.replace("_", "-")
-            raise ValueError(f"{option} {getattr(self, field)!r} is out of range: it must be {must_be}.")
+            value = getattr(self, field)
+            raise ValueError(f"{_option(field)} {value!r} is out of range: it must be {must_be}.")
 
 
-def _positive(x: float) -> bool:
-    return 0 < x < math.inf
+def _option(field: str) -> str:
+    return "--" + field.replace("_", "-")
+
+
+def _whole(field: str, value: object, least: str = "") -> int:
+    if not isinstance(value, Integral) or isinstance(value, bool):
+        raise ValueError(f"{_option(field)} {value!r} is out of range: it must be a whole number{least}.")
+    return int(value)
+
+
+def _survives(constant: float) -> bool:
+    """Whether a constant is still itself, not 0 and not infinite, as a float32."""
+    return constant == 0 or (abs(constant) <= FLOAT32.max and float(np.float32(constant)) != 0)

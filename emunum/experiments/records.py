@@ -38,9 +38,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
-    except OSError:
+    except OSError as error:
         beside.unlink(missing_ok=True)
-        raise
+        raise _placed(error, path) from None
 
 
 def read_record(directory: Path) -> dict[str, Any]:
@@ -50,8 +50,8 @@ def read_record(directory: Path) -> dict[str, Any]:
     """
     path = directory / "record.json"
     try:
-        record = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        record = json.loads(path.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{path} is no record: {error}.") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{path} is no record of schema version {SCHEMA_VERSION}.")
@@ -83,8 +83,11 @@ class RunDirectory:
     def append(self, epoch: EpochRecord) -> None:
         """Add a line to the history."""
         line = json.dumps(asdict(epoch) | {"mean_mse": epoch.mean_mse})
-        with self._history.open("a") as file:
-            file.write(line + "\n")
+        try:
+            with self._history.open("a") as file:
+                file.write(line + "\n")
+        except OSError as error:
+            raise _placed(error, self._history) from None
 
     def finish(self, record: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]) -> None:
         """Put history, weights and, last, the record in place."""
@@ -101,6 +104,11 @@ class RunDirectory:
             process = leftover.name.split(".")[-2]
             if not (process.isdigit() and _is_running(int(process))):
                 leftover.unlink(missing_ok=True)
+
+
+def _placed(error: OSError, path: Path) -> OSError:
+    """The error with the file it is about: a full disk names none."""
+    return OSError(error.errno, error.strerror, str(path))
 
 
 def _is_running(process: int) -> bool:

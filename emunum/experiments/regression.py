@@ -111,9 +111,9 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     *_ci_low, *_ci_high    m -+ t s / sqrt(n): the 95 % interval of the mean,
     *_run_low, *_run_high  m -+ t s sqrt(1 + 1/n): where one more run falls, 95 times in 100,
     *_rank                 the share of the runs below the published value.
-    All are null for a single run. `agrees`: a deterministic row has the published digits; in a stochastic
-    row both published values, known to half a unit of their last digit, lie where one more run falls;
-    null under policies that were not published.
+    All are null for a single run; the means too where a run diverged. `agrees`: a deterministic row has
+    the published digits; in a stochastic row both published values, known to half a unit of their last
+    digit, lie where one more run falls; null under policies that were not published.
     """
     table = []
     for policy in dict.fromkeys(record["policy"] for record in records):
@@ -132,7 +132,7 @@ def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _row(row: Published, policy: str, own: list[dict[str, Any]]) -> dict[str, Any]:
     train = _compared("final_step_mse", [record["final_step_mse"] for record in own], row.train_mse)
     test = _compared("test_mse_over_n", [record["test_mse_over_n"] for record in own], row.test_mse_over_n)
-    agrees = train.pop("agrees") and test.pop("agrees")
+    agrees = [train.pop("agrees"), test.pop("agrees")]
     return {
         "dataset": row.dataset,
         "format": row.format,
@@ -140,26 +140,35 @@ def _row(row: Published, policy: str, own: list[dict[str, Any]]) -> dict[str, An
         "policy": policy,
         "runs": len(own),
         **train,
-        "train_mse": fmean(record["train_mse"] for record in own),
+        "train_mse": _mean([record["train_mse"] for record in own]),
         **test,
-        "test_mse": fmean(record["test_mse"] for record in own),
+        "test_mse": _mean([record["test_mse"] for record in own]),
         "published_train_mse": row.train_mse,
         "published_test_mse_over_n": row.test_mse_over_n,
-        "agrees": agrees if policy == "output" else None,
+        "agrees": all(agrees) if policy == "output" else None,
     }
 
 
-def _compared(key: str, values: list[float], theirs: float) -> dict[str, Any]:
-    n, mean = len(values), fmean(values)
+def _mean(values: list[float | None]) -> float | None:
+    """The mean, or None where a run that diverged has no value."""
+    finite = [value for value in values if value is not None]
+    return fmean(finite) if len(finite) == len(values) else None
+
+
+def _compared(key: str, values: list[float | None], theirs: float) -> dict[str, Any]:
     names = [f"{key}_{suffix}" for suffix in ("ci_low", "ci_high", "run_low", "run_high", "rank")]
+    finite = [value for value in values if value is not None]
+    if len(finite) < len(values):
+        return {key: None, **dict.fromkeys(names), "agrees": False}
+    n, mean = len(finite), fmean(finite)
     if n == 1:
         same = float(f"{mean:.{SIGNIFICANT_DIGITS}g}") == theirs
         return {key: mean, **dict.fromkeys(names), "agrees": same}
     from scipy.stats import t
 
-    spread = float(t.ppf(0.975, n - 1)) * stdev(values)
+    spread = float(t.ppf(0.975, n - 1)) * stdev(finite)
     of_mean, of_run = spread / math.sqrt(n), spread * math.sqrt(1 + 1 / n)
-    rank = sum(value < theirs for value in values) / n
+    rank = sum(value < theirs for value in finite) / n
     numbers = (mean - of_mean, mean + of_mean, mean - of_run, mean + of_run, rank)
     half_unit = 0.5 * 10.0 ** (math.floor(math.log10(theirs)) + 1 - SIGNIFICANT_DIGITS)
     return {

@@ -13,7 +13,7 @@ from typing import Any
 import emunum
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import SCHEMA_VERSION, RunDirectory
-from emunum.experiments.train import DivergedError, EpochRecord, Training
+from emunum.experiments.train import METRICS, DivergedError, EpochRecord, Training
 from emunum.kernels.cpu import get_threads
 
 
@@ -70,7 +70,7 @@ def _described(config: RunConfig) -> dict[str, Any]:
 
 def _outcome(training: Training | None) -> dict[str, Any]:
     if training is None:
-        return {"steps": 0, "weights_sha256": None}
+        return {"steps": 0} | dict.fromkeys(("parameters", *METRICS, "data_sha256", "weights_sha256"))
     weights = training.named_weights()
     return {
         "steps": training.steps,

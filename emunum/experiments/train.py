@@ -24,6 +24,8 @@ from emunum.ops.arithmetic import Arithmetic
 from emunum.ops.policy import Role
 from emunum.ops.strict import plain
 
+METRICS = ("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n")
+
 
 class Phase(IntEnum):
     """Where in a run an operation happens: with the step, the outermost part of its random counter."""
@@ -103,13 +105,8 @@ class Training:
             mean_squared_error(y[at : at + batch], target[at : at + batch])
             for at in range(0, len(target), batch)
         ]
-        return {
-            "train_mse": train,
-            "train_rmse": math.sqrt(train),
-            "test_mse": test,
-            "test_rmse": math.sqrt(test),
-            "test_mse_over_n": sum(parts) / len(target),
-        }
+        values = (train, math.sqrt(train), test, math.sqrt(test), math.fsum(parts) / len(target))
+        return dict(zip(METRICS, values, strict=True))
 
     @property
     def weights_sha256(self) -> str:

@@ -80,7 +80,7 @@ def parse_format(name: str) -> Format:
     Canonical names and aliases come first (so `e4m3` is OCP's float8_e4m3fn); any other eXmY with X in
     2..8 and Y in 0..23 is the IEEE-like format of those widths. Raises ValueError.
     """
-    key = name.strip().lower()
+    key = re.sub(r"(?<=[em])0+(?=\d)", "", name.strip().lower())  # e04m03 is e4m3
     canonical = ALIASES.get(key, key)
     if canonical in NAMED:
         return NAMED[canonical]

@@ -184,8 +184,8 @@ def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
         raise TypeError(f"{name} is {array.dtype}: emunum computes with real numbers.")
     with np.errstate(over="ignore"):
         wide = array.astype(np.float64)
-    if array.dtype.kind in "ui" and array.dtype.itemsize == 8:
-        same = bool((np.abs(wide) <= 2.0**53).all())
+    if array.dtype.kind in "ui":
+        same = array.size == 0 or max(-int(array.min()), int(array.max())) <= 2**53
     else:
         same = array.dtype.itemsize <= 8 or bool(((wide == array) | np.isnan(wide)).all())
     if not same:

@@ -30,7 +30,9 @@ def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     """
     datasets = list(dict.fromkeys(record["dataset"] for record in records))
     formats = sorted({record["format"] for record in records}, key=lambda name: Format.from_name(name).bits)
-    with mpl.rc_context(_FIXED):
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc does not change a figure
+        mpl.rcParams.update(_FIXED)
         figure = Figure(figsize=(2.6 * len(formats), 2.1 * len(datasets)), layout="constrained")
         FigureCanvasAgg(figure)
         panels = figure.subplots(len(datasets), len(formats), sharex=True, sharey="row", squeeze=False)

@@ -45,7 +45,7 @@ def regression_cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
             _theirs(row, "published_train_mse", "final_step_mse_rank"),
             _ours(row, "test_mse_over_n"),
             _theirs(row, "published_test_mse_over_n", "test_mse_over_n_rank"),
-            f"{row['test_mse']:.4g}",
+            _number(row["test_mse"]),
             {True: "yes", False: "no", None: "-"}[row["agrees"]],
         ]
         for row in rows
@@ -53,8 +53,12 @@ def regression_cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
 
 
 def _ours(row: dict[str, Any], key: str) -> str:
-    mean, low, high = f"{row[key]:.4g}", row[f"{key}_ci_low"], row[f"{key}_ci_high"]
+    mean, low, high = _number(row[key]), row[f"{key}_ci_low"], row[f"{key}_ci_high"]
     return mean if low is None else f"{mean} [{low:.4g}, {high:.4g}]"
+
+
+def _number(value: float | None) -> str:
+    return "diverged" if value is None else f"{value:.4g}"
 
 
 def _theirs(row: dict[str, Any], key: str, rank: str) -> str:

@@ -52,7 +52,7 @@ def test_no_option_of_the_help_states_two_defaults(emunum):
 
 def test_without_a_command_the_help_is_printed_as_it_is(emunum):
     result = emunum()
-    assert result.code == 2
+    assert result.code in (0, 2)  # click 8.1 and later ones differ
     assert (result.out + result.err).startswith("Usage: emunum ")
 
 

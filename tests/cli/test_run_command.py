@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pty
 import re
 import signal
 import subprocess
@@ -186,7 +185,7 @@ def test_names_with_brackets_are_printed_as_they_are(emunum):
 
 
 def test_a_terminal_sees_the_loss_while_the_run_goes_on(folder):
-    ours, theirs = pty.openpty()
+    ours, theirs = pytest.importorskip("pty", reason="terminals are POSIX's").openpty()
     words = ["run", "--dataset", "toy", "--epochs", "1000", "--learning-rate", "0.001"]
     with subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=theirs) as child:
         os.close(theirs)

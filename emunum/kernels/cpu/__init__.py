@@ -125,7 +125,7 @@ def matmul(
     what a and b hold and are measured where not given. `origin` is the (row, column) of the output's
     first entry in a larger product of which this is a part: its random bits are that entry's.
     """
-    contract.require_arithmetic(product, accumulator)
+    contract.require_arithmetic(product, accumulator, result)
     a_extent, b_extent = extents or (measure(a), measure(b))
     to_product = contract.lower_product(product, a_extent, b_extent)
     exact = a_extent.times(b_extent)
