@@ -132,6 +132,7 @@ class WordRounder(NamedTuple):
     overflow: Any
     infinity: Any
     unit: Any  # 2^-m
+    zero: Any  # -0, which changes nothing when added, or +0 where the format has no -0
     floor: Any  # biased exponent of emin
     shift: Any  # bits below the guard bits of a normal value in the aligned word
     guard: Any  # bits kept below the quantum
@@ -202,12 +203,16 @@ def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
 
 
 @cache
-def lower_product(cast: Cast | None, a: Extent, b: Extent) -> Lowered:
+def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = False) -> Lowered:
     """Lower round(a b); `cast` None keeps the product exact.
 
-    A product of two float32 values has at most 48 bits and is always exact in float64.
+    A product of two float32 values has at most 48 bits and is always exact in float64. `one_zero` asks
+    for the one zero of a format without -0 at once: needed where a format that has -0 adds the product,
+    for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end.
     """
     product = a.times(b)
+    if cast is not None and one_zero:
+        return _word_rounder(cast, np.float64)
     if cast is None:
         return _unrounded(np.float32 if product.exact_in_float32 else np.float64)
     if is_native(cast):
@@ -267,6 +272,7 @@ def _word_rounder(cast: Cast, dtype: type[np.floating[Any]]) -> WordRounder:
         overflow=dtype(cast.on_overflow),
         infinity=dtype(cast.on_infinity),
         unit=dtype(format.eps),
+        zero=dtype(-0.0 if format.has_negative_zero else 0.0),
         floor=word(format.emin + bias),
         shift=word(top - format.mantissa_bits - guard),
         guard=word(guard),

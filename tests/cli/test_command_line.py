@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,22 +63,22 @@ def test_the_version_is_the_packages(emunum):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments",
     [
-        (["runn"], "No such command 'runn'."),
-        (["run", "--nothing"], "No such option '--nothing'."),
-        (["run", "--epoch", "3"], "No such option '--epoch'."),
-        (["run", "extra"], "Got unexpected extra argument (extra)"),
-        (["formats", "--csv"], "No such option '--csv'."),
-        (["reproduce", "everything"], "No such command 'everything'."),
+        ["runn"],
+        ["run", "--nothing"],
+        ["run", "--epoch", "3"],
+        ["run", "extra"],
+        ["formats", "--csv"],
+        ["reproduce", "everything"],
     ],
     ids=" ".join,
 )
-def test_a_word_that_does_not_exist_is_named_in_one_line(emunum, arguments, message):
+def test_a_word_that_does_not_exist_is_named_in_one_line(emunum, arguments):
     result = emunum(*arguments)
     assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"emunum: {message.rstrip('.')}")
-    assert result.err.count("\n") == 1
+    [wrong] = [word for word in arguments if word not in ("run", "formats", "reproduce", "3")]
+    assert re.fullmatch(rf"emunum: (No such|Got unexpected extra) .*{wrong}\b.*\n", result.err)
 
 
 def test_python_m_runs_the_same_commands(process):

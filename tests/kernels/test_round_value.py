@@ -209,11 +209,12 @@ def test_every_algorithm_gives_the_same_value(to: Cast, seed: int) -> None:
     x = np.concatenate([bit_patterns_64(200, seed, low, high), near_ties(format, 64), SPECIALS]).astype(F32)
     draws = rng.integers(0, 2**to.random_bits, x.size)
     expected = round_array(x, to, draws)
-    if not format.has_negative_zero:
-        expected[expected == 0] *= np.copysign(1, x[expected == 0])  # unsigned only when an array is done
     for lowered in algorithms(to):
         ours = is_for(lowered, to, x)
-        assert_same(rounded(x[ours], lowered, draws[ours]), expected[ours], x[ours], draws[ours])
+        actual = rounded(x[ours], lowered, draws[ours])
+        if not (format.has_negative_zero or isinstance(lowered, WordRounder)):
+            actual[actual == 0] = 0.0  # the fast algorithms leave the one zero to the end of an array
+        assert_same(actual, expected[ours], x[ours], draws[ours])
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None 
     """
     narrow = x.dtype == np.float32
     if to.format.special is Special.SCALE:
-        return _cast_to_scale(x, to, key)
+        return _cast_to_scale(x, to, key, out)
     lowered, random = (
         contract.lower_conversion(to, _ANY if narrow else None),
         _random(to, key, Operation.CAST),
@@ -61,15 +61,17 @@ def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None 
     return _with_zeros_of(to, result)
 
 
-def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key) -> Array:
+def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array | None) -> Array:
     """Scales have no zero and no sign: what rounds to 0 is the smallest one, 0 and negatives are NaN."""
-    flat = np.ascontiguousarray(x, np.float64).reshape(-1)
-    out = np.empty(flat.size, np.float32)
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        source = np.ascontiguousarray(x, np.float64).reshape(-1)
+    result = np.empty(x.shape, np.float32) if out is None else out
+    target = result.reshape(-1)
     lowered, random = contract.lower_conversion(to, None), _random(to, key, Operation.CAST)
-    _share(lambda begin, end: elementwise.cast(flat, out, lowered, random, begin, end), flat.size)
-    out[out == 0] = np.float32(to.format.smallest)
-    out[~(flat > 0)] = np.nan
-    return out.reshape(x.shape)
+    _share(lambda begin, end: elementwise.cast(source, target, lowered, random, begin, end), target.size)
+    target[target == 0] = np.float32(to.format.smallest)
+    target[~(source > 0)] = np.nan
+    return result
 
 
 def add(a: Array, b: Array, to: Cast, key: Key, operation: Operation = Operation.ADD) -> Array:
@@ -127,7 +129,10 @@ def matmul(
     """
     contract.require_arithmetic(product, accumulator, result)
     a_extent, b_extent = extents or (measure(a), measure(b))
-    to_product = contract.lower_product(product, a_extent, b_extent)
+    one_zero = product is not None and not product.format.has_negative_zero
+    to_product = contract.lower_product(
+        product, a_extent, b_extent, one_zero and accumulator.format.has_negative_zero
+    )
     exact = a_extent.times(b_extent)
     to_sum = contract.lower_sum(
         accumulator,
@@ -148,6 +153,8 @@ def matmul(
             else:
                 products.matmul_random32(a, b, out, to_product, to_sum, drops, place, tile)
             if result is not None:
+                r0, r1, c0, c1 = tile
+                _with_zeros_of(accumulator, out[r0:r1, c0:c1])
                 bits = contract.draw_bits(result)
                 lowered = contract.lower_conversion(result, _ANY)
                 products.round_result(out, lowered, bits, _drop(result, bits), place, tile)
@@ -245,7 +252,8 @@ def _flat_pair(a: Array, b: Array) -> tuple[Array, Array, tuple[int, ...]]:
 
 
 def _with_zeros_of(to: Cast, out: Array) -> Array:
-    """Formats without -0 have one zero; inside an accumulation its sign decides nothing."""
+    """Formats without -0 have one zero. Inside a sum in such a format its sign decides nothing."""
     if not to.format.has_negative_zero:
-        out += np.float32(0.0)
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            out += np.float32(0.0)
     return out

@@ -53,9 +53,8 @@ def encode(x: Any, out: Any, layout: Any, begin: Any, end: Any) -> int:
     """Write the codes of x[begin:end]; return the first index whose value has none, or -1."""
     wrong = -1
     for n in range(begin, end):
-        code = _code_of(x[n], layout)
-        out[n] = code
-        back = _value_of(code, layout)
+        out[n] = _code_of(x[n], layout)
+        back = _value_of(np.uint32(out[n]), layout)  # of the code as it is stored
         same = bits_of(back) == bits_of(x[n])
         is_nan = bits_of(x[n]) & _MAGNITUDE > _INFINITY
         if not (layout.nan != _NONE if is_nan else same) and wrong < 0:

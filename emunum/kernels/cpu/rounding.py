@@ -105,7 +105,7 @@ def _round_word32(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 5. Overflow on the rounded value; then what was never a number to round.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = to.infinity if magnitude == _EXPONENT32 else rounded
-    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
+    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32))) + to.zero
     return x if magnitude > _EXPONENT32 else rounded
 
 
@@ -143,7 +143,7 @@ def _round_word64(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 5. As in 32 bits. The result is a float32: the last conversion is exact.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = to.infinity if magnitude == _INFINITY64 else rounded
-    rounded = float_of(np.uint64(bits_of(rounded) | (bits & _SIGN64)))
+    rounded = float_of(np.uint64(bits_of(rounded) | (bits & _SIGN64))) + to.zero
     return np.float32(x if magnitude > _INFINITY64 else rounded)
 
 
