@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -42,6 +44,7 @@ class Commands(click.Group):
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         try:
             code = super().main(args, *rest, **options | {"standalone_mode": False})
+            sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             click.echo(error.format_message(), err=True)
             sys.exit(error.exit_code)
@@ -51,14 +54,21 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             _complain("stopped.")
             sys.exit(130)
-        except BrokenPipeError:  # the reader of a pipe has left
-            sys.stderr.close()
+        except BrokenPipeError:  # the reader of a pipe has left, which is no fault to speak of
+            _abandon_output()
             sys.exit(1)
         except OSError as error:
+            _abandon_output()
             place = f": {error.filename}" if error.filename else ""
             _complain(f"{error.strerror or error}{place}")
             sys.exit(1)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _abandon_output() -> None:
+    """Send what standard output still holds nowhere: Python would try again at exit, and fail again."""
+    with contextlib.suppress(OSError, ValueError):  # no descriptor where a test captures the output
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:
