@@ -115,12 +115,12 @@ def _print_facts(format: Format) -> None:
     shown = len(values) // 2 if format.signed else len(values)
     grid = Table(title="Values: code = row + column, hexadecimal", show_lines=False)
     grid.add_column("")
-    columns = min(8, shown)
+    texts = [str(value).removesuffix(".0") for value in values[:shown]]
+    columns = min(8 if max(map(len, texts)) <= 9 else 4, shown)
     for column in range(columns):
         grid.add_column(f"{column:x}", justify="right")
     for row in range(0, shown, columns):
-        cells = (value if isinstance(value, str) else f"{value:.6g}" for value in values[row : row + columns])
-        grid.add_row(f"{row:02x}", *cells)
+        grid.add_row(f"{row:02x}", *texts[row : row + columns])
     console.print(grid)
     if format.signed:
         zero = "" if format.has_negative_zero else f" 0x{shown:02x} is the NaN, not -0."

@@ -58,7 +58,12 @@ Examples:
     default=DEFAULTS.policy,
     help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors.",
 )
-@click.option("--accumulator", metavar="NAME", show_default="the policy's", help="Format of partial sums.")
+@click.option(
+    "--accumulator",
+    metavar="NAME",
+    show_default="the policy's",
+    help="Format of partial sums, rounded as the policy's are.",
+)
 @click.option("--model", default=DEFAULTS.model, help="linear or mlp.")
 @click.option(
     "--hidden",

@@ -18,7 +18,7 @@ _EXACT_FUNCTIONS = {
 }  # fmt: skip
 _REFUSED_METHODS = (
     "sum", "mean", "prod", "dot", "cumsum", "cumprod", "std", "var", "trace", "round",
-    "item", "tolist", "__float__", "__int__", "__complex__",
+    "fill", "put", "item", "tolist", "__float__", "__int__", "__complex__",
 )  # fmt: skip
 
 

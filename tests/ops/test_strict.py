@@ -86,7 +86,7 @@ NAMED_IN_THE_REFUSAL = {
     "x.clip": (lambda: x().clip(0, 0.1), "clip"),
 }
 
-METHODS = ["sum", "mean", "prod", "dot", "cumsum", "cumprod", "std", "var", "trace", "round"]
+METHODS = ["fill", "put", "sum", "mean", "prod", "dot", "cumsum", "cumprod", "std", "var", "trace", "round"]
 
 # Each of these hands out raw numbers, on which arithmetic then goes unseen.
 UNSEEN = {
