@@ -31,6 +31,8 @@ class Case:
     unit: str
     reference: str
     call: Callable[[], object]
+    lingers_s: float = 0.0
+    """How long threads of the call's own go on spinning after it, in the way of the next case."""
 
 
 def cases(*, size: int = 512, elements: int = 1 << 24) -> list[Case]:
@@ -54,6 +56,7 @@ def measure(
             case.call()
             if turn:
                 times[case.name].append(time.perf_counter() - start)
+            time.sleep(case.lingers_s)
             on_call()
     rates = {case.name: case.work / median(times[case.name]) for case in selected}
     return [
@@ -107,7 +110,7 @@ def _matmul_cases(size: int) -> Iterator[Case]:
     random = np.random.default_rng(0)
     raw = random.standard_normal((2, size, size)).astype(np.float32)
 
-    def case(name: str, call: Callable[[], object]) -> Case:
+    def case(name: str, call: Callable[[], object], lingers_s: float = 0.0) -> Case:
         return Case(
             group="matmul",
             name=name,
@@ -115,9 +118,10 @@ def _matmul_cases(size: int) -> Iterator[Case]:
             unit="multiply-adds/s",
             reference=MATMUL_REFERENCE,
             call=call,
+            lingers_s=lingers_s,
         )
 
-    yield case(MATMUL_REFERENCE, lambda: raw[0] @ raw[1])
+    yield case(MATMUL_REFERENCE, lambda: raw[0] @ raw[1], lingers_s=0.2)
     for name in _FORMATS:
         a, b = (cpu.cast(x, Cast(format=Format.from_name(name)), _KEY) for x in raw)
         for rounding in _ROUNDINGS:
