@@ -247,8 +247,9 @@ def _key_words(key: Key) -> tuple[np.uint32, np.uint32]:
 
 
 def _flat_pair(a: Array, b: Array) -> tuple[Array, Array, tuple[int, ...]]:
-    x, y = np.broadcast_arrays(a, b)
-    return np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(y).reshape(-1), x.shape
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    x, y = (v if v.shape == shape else np.broadcast_to(v, shape).copy() for v in (a, b))
+    return np.ascontiguousarray(x).reshape(-1), np.ascontiguousarray(y).reshape(-1), shape
 
 
 def _with_zeros_of(to: Cast, out: Array) -> Array:
