@@ -150,6 +150,14 @@ def test_rounding_twice_is_used_only_where_it_is_innocuous(p: int, exponent_bits
         assert lowered.max.dtype == np.float64
 
 
+def test_rounding_twice_is_not_innocuous_for_operands_finer_than_the_target() -> None:
+    # 2.5 quanta of e4m3's subnormals are a tie of its own making; 2^-40 more is not, but float32 drops it.
+    a, b = np.array([2.5 * 2.0**-9, 2.5 * 2.0**-9], F32), np.array([2.0**-40, -(2.0**-40)], F32)
+    to = cast("e4m3")
+    assert_same(round_array(sum_to_odd(a, b), to), [3 * 2.0**-9, 2 * 2.0**-9])
+    _check_sum(a, b, to, lower_sum(to, Extent(3, -10, -7), Extent(1, -40, -39)))
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", sorted({format.name for format in SMALL} | {*ARITHMETIC, *ODD_WIDTHS}))
 @pytest.mark.parametrize("mode", MODES)
