@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 from emunum.formats.names import suggestion
@@ -11,6 +12,9 @@ from emunum.formats.spec import Format, Special
 
 EXPONENT_BITS = range(2, 9)
 MANTISSA_BITS = range(0, 24)
+P3109_WIDTHS = range(3, 17)
+FIXED_BITS = range(2, 25)
+INTEGER_BITS = range(2, 17)
 
 
 def _format(name: str, exponent_bits: int, mantissa_bits: int, bias: int, special: Special) -> Format:
@@ -33,7 +37,7 @@ NAMED: Mapping[str, Format] = MappingProxyType(
             _format("float6_e2m3fn", 2, 3, 1, Special.NONE),
             _format("float6_e3m2fn", 3, 2, 3, Special.NONE),
             _format("float4_e2m1fn", 2, 1, 1, Special.NONE),
-            _format("float8_e8m0fnu", 8, 0, 127, Special.SCALE),
+            replace(_format("float8_e8m0fnu", 8, 0, 127, Special.SCALE), signed=False),
             _format("bfloat16", 8, 7, 127, Special.IEEE),
             _format("float16", 5, 10, 15, Special.IEEE),
             _format("tfloat32", 8, 10, 127, Special.IEEE),
@@ -75,26 +79,94 @@ _IEEE_LIKE = {
 
 
 def parse_format(name: str) -> Format:
-    """Return the format called `name`.
+    """Return the format called `name`; ValueError says what is wrong with it and suggests near ones.
 
-    Canonical names and aliases come first (so `e4m3` is OCP's float8_e4m3fn); any other eXmY with X in
-    2..8 and Y in 0..23 is the IEEE-like format of those widths. Raises ValueError.
+    Canonical names and aliases come first (so `e4m3` is OCP's float8_e4m3fn), then the families: eXmY (the
+    IEEE-like format of those widths), binaryKpP{s,u}{e,f} (IEEE P3109), qI.F (fixed point), intN. The
+    ending _ftz takes the subnormals away from any of the floats.
     """
     key = re.sub(r"(?<=[em])0+(?=\d)", "", name.strip().lower())  # e04m03 is e4m3
+    if key.endswith(_FLUSHED):
+        return _flushed(name, parse_format(key.removesuffix(_FLUSHED)))
     canonical = ALIASES.get(key, key)
     if canonical in NAMED:
         return NAMED[canonical]
-    widths = re.fullmatch(r"e(\d{1,4})m(\d{1,4})", key)
-    near = suggestion(key, [*ALIASES, *NAMED])
-    if not widths:
-        raise ValueError(f"unknown format {name!r}. {near}'emunum formats' lists them.")
-    exponent_bits, mantissa_bits = map(int, widths.groups())
+    for pattern, build in FAMILIES.items():
+        if match := re.fullmatch(pattern, key):
+            try:
+                return build(*match.groups())
+            except ValueError as error:
+                near = suggestion(key, [*ALIASES, *NAMED])
+                raise ValueError(f"unknown format {name!r}: {error} {near}{_LISTING}") from None
+    raise ValueError(f"unknown format {name!r}. {suggestion(key, [*ALIASES, *NAMED])}{_LISTING}")
+
+
+_LISTING = "'emunum formats' lists them."
+_FLUSHED = "_ftz"
+
+
+def _ieee_like(x: str, y: str) -> Format:
+    exponent_bits, mantissa_bits = int(x), int(y)
     if exponent_bits not in EXPONENT_BITS or mantissa_bits not in MANTISSA_BITS:
         raise ValueError(
-            f"unknown format {name!r}: eXmY needs X in {EXPONENT_BITS[0]}..{EXPONENT_BITS[-1]} and Y in "
-            f"{MANTISSA_BITS[0]}..{MANTISSA_BITS[-1]}. {near}'emunum formats' lists them."
+            f"eXmY needs X in {EXPONENT_BITS[0]}..{EXPONENT_BITS[-1]} and Y in "
+            f"{MANTISSA_BITS[0]}..{MANTISSA_BITS[-1]}."
         )
     if (exponent_bits, mantissa_bits) in _IEEE_LIKE:
         return _IEEE_LIKE[exponent_bits, mantissa_bits]
     bias = (1 << (exponent_bits - 1)) - 1
     return _format(f"e{exponent_bits}m{mantissa_bits}", exponent_bits, mantissa_bits, bias, Special.IEEE)
+
+
+def _p3109(k: str, p: str, signedness: str, domain: str) -> Format:
+    """IEEE P3109: signed formats have one NaN on the code of -0, unsigned ones on all ones."""
+    width, precision, signed = int(k), int(p), signedness == "s"
+    exponent_bits = width - precision + (0 if signed else 1)
+    if width not in P3109_WIDTHS or precision < 1 or exponent_bits < 1:
+        raise ValueError(
+            f"binaryKpP{signedness}{domain} needs K in {P3109_WIDTHS[0]}..{P3109_WIDTHS[-1]} and P in 1.."
+            f"{'K - 1' if signed else 'K'}."
+        )
+    finite = Special.FNUZ if signed else Special.FN
+    if exponent_bits > EXPONENT_BITS[-1]:
+        raise ValueError(f"its {exponent_bits} exponent bits reach beyond float32, which carries all values.")
+    return Format(
+        name=f"binary{width}p{precision}{signedness}{domain}",
+        exponent_bits=exponent_bits,
+        mantissa_bits=precision - 1,
+        bias=1 << (exponent_bits - 1),
+        special=Special.EXTENDED if domain == "e" else finite,
+        signed=signed,
+        p3109=True,
+    )
+
+
+def _fixed(i: str, f: str) -> Format:
+    integer_bits, fraction_bits = int(i), int(f)
+    if integer_bits < 1 or integer_bits + fraction_bits not in FIXED_BITS:
+        raise ValueError(f"qI.F needs I of at least 1 and I + F in {FIXED_BITS[0]}..{FIXED_BITS[-1]}.")
+    name = f"q{integer_bits}.{fraction_bits}"
+    return _format(name, 0, integer_bits + fraction_bits - 1, 2 - integer_bits, Special.FIXED)
+
+
+def _integer(n: str) -> Format:
+    if int(n) not in INTEGER_BITS:
+        raise ValueError(f"intN needs N in {INTEGER_BITS[0]}..{INTEGER_BITS[-1]}.")
+    return replace(_fixed(n, "0"), name=f"int{int(n)}")
+
+
+def _flushed(name: str, format: Format) -> Format:
+    if not format.has_subnormals or format.fixed_point:
+        raise ValueError(f"unknown format {name!r}: {format} has no subnormals to flush.")
+    return replace(format, name=format.name + _FLUSHED, subnormals=False)
+
+
+FAMILIES: Mapping[str, Callable[..., Format]] = MappingProxyType(
+    {
+        r"e(\d{1,4})m(\d{1,4})": _ieee_like,
+        r"binary(\d{1,4})p(\d{1,4})([su])([ef])": _p3109,
+        r"q(\d{1,4})\.(\d{1,4})": _fixed,
+        r"int(\d{1,4})": _integer,
+    }
+)
+"""Pattern of a family's names to what makes a format of the pattern's groups, or raises ValueError."""

@@ -1,4 +1,4 @@
-"""A float format as a value: five facts, everything else derived."""
+"""A number format as a value: a few facts, everything else derived."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ class Special(StrEnum):
     """Finite, one NaN on the code of -0, unsigned zero; no infinity."""
     NONE = "none"
     """Every code is finite."""
+    EXTENDED = "extended"
+    """P3109 with infinities: the largest magnitude is Inf; NaN on the code of -0 (unsigned: all ones)."""
+    FIXED = "fixed"
+    """Fixed point: two's complement integers times a power of two; every code is finite."""
     SCALE = "scale"
     """OCP scale: unsigned powers of two, all ones is NaN, no zero, no infinity."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Format:
-    """A binary float format of at most 32 bits.
+    """A binary number format of at most 32 bits.
 
     A finite value is (-1)^s S 2^(E - m) with emin <= E <= emax and 0 <= S < 2^p, where p = m + 1
     counts the hidden bit. Codes are laid out sign, exponent field, m stored significand bits; an
-    exponent field of 0 marks the subnormals and zero (SCALE formats have neither).
+    exponent field of 0 marks the subnormals and zero (SCALE formats have neither). Without `subnormals`
+    they are flushed: codes of subnormals read as zero, and results below 2^emin become zero.
+
+    FIXED formats are the case in which everything is subnormal: no exponent field, S 2^(emin - m), and
+    one value more below zero than above.
 
     Every value of every Format is a float32 value, so float32 arrays carry them.
-    Source: IEEE 754-2019 section 3; OCP OFP8 1.0 and OCP MX 1.0 for the special values.
+    Source: IEEE 754-2019 section 3; OCP OFP8 1.0, OCP MX 1.0 and IEEE P3109 for the special values.
     """
 
     name: str
@@ -38,6 +46,10 @@ class Format:
     mantissa_bits: int
     bias: int
     special: Special
+    signed: bool = True
+    subnormals: bool = True
+    p3109: bool = False
+    """P3109's conventions: with p = 1 ties go to the even code (others: up in magnitude); x / 0 is NaN."""
 
     @classmethod
     def from_name(cls, name: str) -> Format:
@@ -50,9 +62,9 @@ class Format:
         return parse_format(name)
 
     @property
-    def signed(self) -> bool:
-        """Whether negative values exist."""
-        return self.special is not Special.SCALE
+    def fixed_point(self) -> bool:
+        """Whether the values are evenly spaced integers times a power of two."""
+        return self.special is Special.FIXED
 
     @property
     def has_zero(self) -> bool:
@@ -62,17 +74,17 @@ class Format:
     @property
     def has_negative_zero(self) -> bool:
         """Whether -0 exists beside +0."""
-        return self.special not in (Special.FNUZ, Special.SCALE)
+        return self.signed and self.special in (Special.IEEE, Special.FN, Special.NONE)
 
     @property
     def has_subnormals(self) -> bool:
         """Whether there are nonzero values below the smallest normal."""
-        return self.special is not Special.SCALE and self.mantissa_bits > 0
+        return self.has_zero and self.subnormals and self.mantissa_bits > 0
 
     @property
     def has_infinity(self) -> bool:
-        """Whether +-Inf exist."""
-        return self.special is Special.IEEE
+        """Whether Inf exists."""
+        return self.special in (Special.IEEE, Special.EXTENDED)
 
     @property
     def has_nan(self) -> bool:
@@ -91,8 +103,8 @@ class Format:
 
     @property
     def precision(self) -> int:
-        """Significand bits p, the hidden one included."""
-        return self.mantissa_bits + 1
+        """Significand bits p, the hidden one included (fixed point has none)."""
+        return self.mantissa_bits + (0 if self.fixed_point else 1)
 
     @property
     def emin(self) -> int:
@@ -113,7 +125,9 @@ class Format:
                 return magnitudes - (1 << self.mantissa_bits) - 1
             case Special.FN | Special.SCALE:
                 return magnitudes - 2
-            case Special.FNUZ | Special.NONE:
+            case Special.EXTENDED:
+                return magnitudes - (2 if self.signed else 3)
+            case Special.FNUZ | Special.NONE | Special.FIXED:
                 return magnitudes - 1
 
     @property
@@ -130,15 +144,30 @@ class Format:
                 return self.max_code + 1 + quiet if quiet else None
             case Special.FN | Special.SCALE | Special.FNUZ:
                 return self.max_code + 1
-            case Special.NONE:
+            case Special.EXTENDED:
+                return self.max_code + 2
+            case Special.NONE | Special.FIXED:
                 return None
 
     @property
     def max(self) -> float:
         """Largest finite value."""
         m = self.mantissa_bits
+        if self.fixed_point:
+            return float(self.max_code) * 2.0 ** (self.emin - m)
         significand = (1 << m) | (self.max_code & ((1 << m) - 1))
         return float(significand) * 2.0 ** (self.emax - m)
+
+    @property
+    def min(self) -> float:
+        """Least finite value: -max, but 0 (or the least scale) where unsigned and -2^emin in fixed point."""
+        if self.fixed_point:
+            return -(2.0**self.emin)
+        return -self.max if self.signed else 0.0 if self.has_zero else self.smallest
+
+    def limit(self, negative: bool) -> float:
+        """Return the finite value furthest out on that side of zero."""
+        return self.min if negative else self.max
 
     @property
     def smallest_normal(self) -> float:
@@ -152,8 +181,8 @@ class Format:
 
     @property
     def smallest(self) -> float:
-        """Smallest positive value, 2^(emin - m)."""
-        return 2.0 ** (self.emin - self.mantissa_bits)
+        """Smallest positive value: 2^(emin - m), or 2^emin where subnormals are flushed."""
+        return 2.0 ** (self.emin - (self.mantissa_bits if self.subnormals else 0))
 
     @property
     def eps(self) -> float:
@@ -170,8 +199,9 @@ class Format:
         return (
             other.precision <= self.precision
             and other.emin - other.mantissa_bits >= self.emin - self.mantissa_bits
+            and (self.subnormals or other.smallest >= self.smallest)
             and other.max <= self.max
-            and (self.signed or not other.signed)
+            and other.min >= self.min
             and (self.has_zero or not other.has_zero)
         )
 

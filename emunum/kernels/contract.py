@@ -10,14 +10,18 @@ Two questions are settled here, before any kernel runs:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emunum.formats import FLOAT32, Cast, Format, Mode, Overflow, Special
+from emunum.formats.rounding import Deterministic, Stochastic
 
 # ----------------------------------------------------------------------------------------------------
 # Random counters. The layout is frozen: tests/kernels/test_philox.py holds its vectors.
@@ -29,6 +33,10 @@ from emunum.formats import FLOAT32, Cast, Format, Mode, Overflow, Special
 #   matmul       counter (column, row, k // (D / 2), MATMUL); draw 2 (k % (D / 2)) + which, which = 0 for
 #                the product and 1 for the sum. Rounding the result to another format: counter
 #                (column, row, 0xffffffff, MATMUL), draw 0.
+#   other orders products draw as above. Sums: operation MATMUL + 256 level. Level 1: counter word 2 is k;
+#                draw 0 rounds the partial sum of a chunk or the leaf of a tree, draws 0..3 are Kahan's
+#                four. chunked: level 2, counter word 2 is the number of the chunk. pairwise: level 2 + l
+#                adds two sums of up to 2^l terms, counter word 2 is the last k (K at the end of the tree).
 #   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k.
 #
 # D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.
@@ -48,6 +56,9 @@ class Operation(IntEnum):
     COLUMN_SUM = 6
     MATMUL = 7
     FOLD = 8
+    DIVIDE = 9
+    SQUARE_ROOT = 10
+    RESCALE = 11
 
 
 RESULT_BLOCK = 0xFFFFFFFF
@@ -76,7 +87,8 @@ class Extent:
     @classmethod
     def of(cls, format: Format) -> Extent:
         """Return the extent of a format's finite values."""
-        return cls(format.precision, format.emin - format.mantissa_bits, format.emax + 1)
+        high = format.emax + (2 if format.fixed_point else 1)  # fixed point has -2^emin
+        return cls(format.precision, format.emin - format.mantissa_bits, high)
 
     def times(self, other: Extent) -> Extent:
         """Return the extent of the exact products."""
@@ -94,8 +106,12 @@ class Extent:
 
 
 # ----------------------------------------------------------------------------------------------------
-# Lowered casts. Every field is a numpy scalar of the word's dtype (float32 with uint32, or float64 with
-# uint64), so that compiled code is chosen by type and no number is ever converted on the way.
+# Lowered casts. The class says the algorithm; every field is a numpy scalar of the word's dtype (float32
+# with uint32, or float64 with uint64), so that compiled code is chosen by type and no number is ever
+# converted on the way.
+#
+# A rounder rounds magnitudes: what exceeds `max`, Inf too, becomes `overflow`. Whatever a cast asks for
+# beyond that is a layer around a rounder, and costs nothing where it is not asked for.
 # ----------------------------------------------------------------------------------------------------
 
 
@@ -115,59 +131,118 @@ class MagicNearest(NamedTuple):
     input_limit: Any  # inputs are cut to this magnitude so that the magic number is finite
 
 
-class OffsetStochastic(NamedTuple):
-    """Stochastic by adding the draw to the bits of a float32: for exact operands that 2^emin carries."""
+class BitsNearest(NamedTuple):
+    """Nearest even on the bits of a float32, for formats with float32's emin."""
 
     max: Any
     overflow: Any
+    shift: Any  # 23 - m bits go
+    half: Any  # half a quantum less one, in those bits
+
+
+class OffsetDeterministic(NamedTuple):
+    """Any deterministic mode on the bits of |x| + 2^emin (of |x| alone from 2^emin on)."""
+
+    max: Any
+    overflow: Any
+    lossy: Any  # None where that addition is exact: x is a multiple of 2^(emin - 23)
+    smallest_normal: Any
+    shift: Any  # 23 - m bits go
+    table: Any
+
+
+class OffsetStochastic(NamedTuple):
+    """Stochastic, variant A, on the same bits, to the lowest of which the draw is added."""
+
+    max: Any
+    overflow: Any
+    lossy: Any
     smallest_normal: Any
     kept: Any  # the bits that stay
     lift: Any  # from the N bits of a draw to the top of the bits that go
 
 
-class WordRounder(NamedTuple):
-    """Any mode by integer arithmetic on the significand; the subclass names the mode."""
+class WordDeterministic(NamedTuple):
+    """Any deterministic mode by integer arithmetic on the aligned significand."""
 
     max: Any
     overflow: Any
-    infinity: Any
     unit: Any  # 2^-m
-    zero: Any  # -0, which changes nothing when added, or +0 where the format has no -0
     floor: Any  # biased exponent of emin
     shift: Any  # bits below the guard bits of a normal value in the aligned word
-    guard: Any  # bits kept below the quantum
+    guard: Any  # bits kept below the quantum: two
+    parity: Any  # 1 where the exponent decides whether S = 1 is odd
+    table: Any  # bit (tail class + 4 odd + 8 negative): S is incremented
 
 
-class NearestEven(WordRounder):
-    """Nearest, ties to even."""
+class WordStochastic(NamedTuple):
+    """Any stochastic variant by integer arithmetic on the aligned significand."""
 
-    __slots__ = ()
-
-
-class TowardZero(WordRounder):
-    """Toward zero."""
-
-    __slots__ = ()
-
-
-class Stochastic(WordRounder):
-    """Stochastic, variant A; the guard bits are the N random bits."""
-
-    __slots__ = ()
+    max: Any
+    overflow: Any
+    unit: Any
+    floor: Any
+    shift: Any
+    guard: Any  # N and those the variant rounds away first
+    spare: Any  # how many the variant rounds away
+    addend: Any  # what it adds before it cuts them
+    sticky: Any  # 1 where it rounds to nearest even, and looks at everything below
 
 
-Lowered = Unrounded | MagicNearest | OffsetStochastic | WordRounder
+class Flushed(NamedTuple):
+    """A rounder whose subnormal results become zero."""
 
-_ROUNDERS = {
-    Mode.NEAREST_EVEN: NearestEven,
-    Mode.TOWARD_ZERO: TowardZero,
-    Mode.STOCHASTIC: Stochastic,
-}
+    rounder: Any
+    smallest_normal: Any
+
+
+class Wrapped(NamedTuple):
+    """A fixed-point rounder whose results are taken modulo the period."""
+
+    rounder: Any
+    period: Any
+
+
+class Ranged(NamedTuple):
+    """A rounder without a maximum inside bounds that differ by sign, or treat infinities differently."""
+
+    rounder: Any
+    max: Any
+    min: Any
+    overflow: Any
+    negative_overflow: Any
+    infinity: Any
+    negative_infinity: Any
+
+
+class OneZero(NamedTuple):
+    """A rounder into a format without -0, where the sign of zero matters at once."""
+
+    rounder: Any
+
+
+class TwoSum(NamedTuple):
+    """A rounder of sums that are not exact in its word: the residual decides with them."""
+
+    rounder: Any
+
+
+class ZeroDown(NamedTuple):
+    """A rounder of sums toward -Inf: the exact zero sum of opposite numbers is -0."""
+
+    rounder: Any
+
+
+Lowered = Any
+"""One of the classes above."""
+
+LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown)
+RANDOM = (OffsetStochastic, WordStochastic)
 
 
 def is_native(cast: Cast) -> bool:
     """Whether the hardware's float32 operations already round as asked."""
-    return cast.format == FLOAT32 and cast.mode is Mode.NEAREST_EVEN and cast.rule is Overflow.IEEE
+    return cast.format == FLOAT32 and cast.mode == Mode.NEAREST_EVEN and cast.rule is Overflow.IEEE
 
 
 @cache
@@ -176,30 +251,9 @@ def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
 
     The extent bounds only what is finite; Inf and NaN may always occur.
     """
-    if source is None or cast.format.emin < -126:
-        return _word_rounder(cast, np.float64)
-    m = cast.format.mantissa_bits
-    magic_exponent = cast.format.emax + 1 - m + 23
-    if cast.mode is Mode.NEAREST_EVEN and m <= 20 and magic_exponent <= 127:
-        return MagicNearest(
-            max=np.float32(cast.format.max),
-            overflow=np.float32(cast.on_overflow),
-            floor=np.uint32((cast.format.emin + 127) << 23),
-            offset=np.uint32(((23 - m) << 23) | 0x400000),
-            input_limit=np.float32(2.0 ** (cast.format.emax + 1)),
-        )
-    carried = source.precision <= 24 and source.low >= cast.format.emin - 23
-    if cast.stochastic and carried and m + cast.random_bits <= 23:
-        return OffsetStochastic(
-            max=np.float32(cast.format.max),
-            overflow=np.float32(cast.on_overflow),
-            smallest_normal=np.float32(cast.format.smallest_normal),
-            kept=np.uint32(0xFFFFFFFF << (23 - m) & 0xFFFFFFFF),
-            lift=np.uint32(23 - m - cast.random_bits),
-        )
-    if m + _guard_bits(cast) > 30:
-        return _word_rounder(cast, np.float64)
-    return _word_rounder(cast, np.float32)
+    if source is None:
+        return _with_range(cast, None)
+    return _with_range(cast, lambda limits: _narrow(cast, source, limits, cut=limits[0] < math.inf))
 
 
 @cache
@@ -211,72 +265,212 @@ def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = Fals
     for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end.
     """
     product = a.times(b)
-    if cast is not None and one_zero:
-        return _word_rounder(cast, np.float64)
     if cast is None:
         return _unrounded(np.float32 if product.exact_in_float32 else np.float64)
     if is_native(cast):
         return _unrounded(np.float32)
-    if not product.exact_in_float32:
-        return _word_rounder(cast, np.float64)
-    return _inside(lower_conversion(cast, product), cast, product)
+    fits = product.exact_in_float32
+    lowered = _with_range(cast, (lambda limits: _narrow(cast, product, limits)) if fits else None)
+    return OneZero(lowered) if one_zero else lowered
 
 
 @cache
-def lower_sum(cast: Cast, a: Extent, b: Extent, b_carrier: type[np.floating[Any]] = np.float32) -> Lowered:
+def lower_sum(
+    cast: Cast,
+    a: Extent,
+    b: Extent,
+    b_carrier: type[np.floating[Any]] = np.float32,
+    one_zero: bool = False,
+) -> Lowered:
     """Lower round(a + b), where a and b are float32 values, or b is a float64 (an exact product).
 
     float32 is wide enough when the sum is exact in it, or when rounding twice is innocuous: nearest even,
     both operands in the target format and 24 >= 2p + 1 (Figueroa 1995). Sums of such operands that are
-    subnormal in the target are exact, and float32's range must not end before the target's overflow
-    does. Otherwise float64 with its TwoSum residual decides.
+    subnormal in the target are exact. Otherwise TwoSum's residual decides: beside a float32 where its
+    bits reach down to the last one that the mode looks at, else beside a float64. A sum beyond float32 is
+    beyond the target's range too, and so may be taken for Inf where both become the same. `one_zero` is
+    as in lower_product.
     """
-    if b_carrier is np.float64:
-        return _word_rounder(cast, np.float64)
-    if is_native(cast):
+    if is_native(cast) and b_carrier is np.float32 and not one_zero:
         return _unrounded(np.float32)
     target, total = Extent.of(cast.format), a.plus(b)
     innocuous = (
-        cast.mode is Mode.NEAREST_EVEN
+        cast.mode == Mode.NEAREST_EVEN
         and all(
             x.precision <= target.precision and x.low >= target.low and x.high <= target.high for x in (a, b)
         )
         and 2 * target.precision + 1 <= 24
-        and total.high <= 128
     )
-    if total.exact_in_float32 or innocuous:
-        return _inside(lower_conversion(cast, total), cast, total)
-    return _word_rounder(cast, np.float64)
+    lowered = None
+    if b_carrier is np.float32 and (total.high <= 128 or _alike_beyond(cast)):
+        exact = (total.exact_in_float32 and total.high <= 128) or innocuous
+
+        def narrow(limits: _Limits) -> Lowered | None:
+            found = _narrow(cast, total, limits, exact=exact)
+            return found if exact or found is None else TwoSum(found)
+
+        lowered = _with_range(cast, narrow, otherwise=TwoSum)
+    else:
+        lowered = _with_range(cast, None, otherwise=TwoSum)
+    lowered = OneZero(lowered) if one_zero else lowered
+    return ZeroDown(lowered) if cast.mode.negative_zero_sums and cast.format.has_negative_zero else lowered
 
 
-def _inside(lowered: Lowered, cast: Cast, source: Extent) -> Lowered:
-    """Drop the magic number where unlimited inputs of this extent would make it overflow."""
-    if isinstance(lowered, MagicNearest) and source.high - cast.format.mantissa_bits + 22 > 127:
-        return _word_rounder(cast, np.float32)
-    return lowered
+@cache
+def lower_quotient(cast: Cast) -> Lowered:
+    """Lower the rounding of a float64 with a residual: a quotient, a root."""
+    return _with_range(cast, None)
+
+
+def slices_of(terms: Extent, count: int) -> NDArray[np.float64]:
+    """Return the magic numbers 1.5 2^52 g of the grids g on which `count` such terms add up exactly.
+
+    A slice of w bits, count times, needs w + log2(count) + 1 bits; the grids end at the terms' own.
+    """
+    width = 51 - max(count, 1).bit_length()
+    grids = range(terms.high - width, terms.low - width, -width)
+    return np.array([1.5 * 2.0 ** (52 + max(grid, terms.low)) for grid in grids], np.float64)
 
 
 def _unrounded(dtype: type[np.floating[Any]]) -> Unrounded:
     return Unrounded(max=dtype(FLOAT32.max))
 
 
+_Limits = tuple[float, float]
+"""(largest magnitude, what becomes of larger ones and of Inf)"""
+
+
+def _alike_beyond(cast: Cast) -> bool:
+    """Whether finite values beyond the largest become what Inf becomes."""
+    pairs = ((cast.on_overflow(negative), cast.on_infinity(negative)) for negative in (False, True))
+    return all(x == y or x != x for x, y in pairs)
+
+
+def _with_range(
+    cast: Cast,
+    narrow: Callable[[_Limits], Lowered | None] | None,
+    otherwise: Callable[[Lowered], Lowered] = lambda lowered: lowered,
+) -> Lowered:
+    """Return the rounder `narrow` finds, or float64's word, in the layers that the cast asks for.
+
+    The layers of a residual (`otherwise`, or what `narrow` adds) come last: they see operands.
+    """
+    format = cast.format
+    plain = format.signed and not format.fixed_point and _alike_beyond(cast)
+    limits = (format.max, abs(cast.on_overflow())) if plain else (math.inf, math.inf)
+    lowered = None if narrow is None or cast.rule is Overflow.WRAP else narrow(limits)
+    add_residual: Callable[[Lowered], Lowered] = lambda lowered: lowered  # noqa: E731
+    if lowered is None:
+        lowered, add_residual = _word(cast, np.float64, limits), otherwise
+    elif isinstance(lowered, TwoSum):
+        lowered, add_residual = lowered.rounder, TwoSum
+    if not format.subnormals:
+        lowered = Flushed(lowered, np.float32(format.smallest_normal))
+    if cast.rule is Overflow.WRAP:
+        lowered = Wrapped(lowered, np.float64(2.0 ** (format.emin + 1)))
+    elif not plain:
+        lowered = Ranged(
+            lowered,
+            max=np.float32(format.max),
+            min=np.float32(format.min),
+            overflow=np.float32(cast.on_overflow(False)),
+            negative_overflow=np.float32(cast.on_overflow(True)),
+            infinity=np.float32(cast.on_infinity(False)),
+            negative_infinity=np.float32(cast.on_infinity(True)),
+        )
+    return add_residual(lowered)
+
+
+def _narrow(
+    cast: Cast, source: Extent, limits: _Limits, *, cut: bool = False, exact: bool = True
+) -> Lowered | None:
+    """Return a float32 rounder for values of an extent, or None where float64 is needed.
+
+    `cut`: the values are limited to the format's size first. Not `exact`: they come with a residual.
+    """
+    format, m, rule = cast.format, cast.format.mantissa_bits, cast.mode.rule
+    if format.emin < -126:
+        return None
+    largest, beyond = np.float32(limits[0]), np.float32(limits[1])
+    by_exponent = format.p3109 and format.precision == 1  # whether S = 1 is odd
+    reach = Extent.of(format).high
+    if cast.mode == Mode.NEAREST_EVEN and exact and not by_exponent:
+        if format.emin == -126 and 1 <= m <= 22:
+            shift = 23 - m
+            half = np.uint32((1 << (shift - 1)) - 1)
+            return BitsNearest(max=largest, overflow=beyond, shift=np.uint32(shift), half=half)
+        if m <= 20 and (reach if cut else max(reach, min(source.high, 128))) - m + 23 <= 127:
+            return MagicNearest(
+                max=largest,
+                overflow=beyond,
+                floor=np.uint32((format.emin + 127) << 23),
+                offset=np.uint32(((23 - m) << 23) | 0x400000),
+                input_limit=np.float32(2.0**reach if cut else math.inf),
+            )
+    lossy = None if source.low >= format.emin - 23 else np.float32(0)
+    smallest_normal = np.float32(format.smallest_normal)
+    if isinstance(rule, Deterministic) and 1 <= m <= 22:
+        return OffsetDeterministic(
+            max=largest,
+            overflow=beyond,
+            lossy=lossy,
+            smallest_normal=smallest_normal,
+            shift=np.uint32(23 - m),
+            table=np.uint32(_table(rule)),
+        )
+    if rule == Mode.STOCHASTIC.rule and m + cast.random_bits <= 23:
+        return OffsetStochastic(
+            max=largest,
+            overflow=beyond,
+            lossy=lossy,
+            smallest_normal=smallest_normal,
+            kept=np.uint32(0xFFFFFFFF << (23 - m) & 0xFFFFFFFF),
+            lift=np.uint32(23 - m - cast.random_bits),
+        )
+    return _word(cast, np.float32, limits) if exact and m + _guard_bits(cast) <= 30 else None
+
+
+def _table(rule: Deterministic) -> int:
+    """Bit (tail + 4 odd + 8 negative) says whether S is incremented.
+
+    Tails: 0 none, 1 below a half, 2 a half, 3 above.
+    """
+    table = 0
+    for tail, when in enumerate((rule.below, rule.tie, rule.above), 1):
+        for odd in (False, True):
+            for negative in (False, True):
+                table |= when.holds(odd, negative) << (tail + 4 * odd + 8 * negative)
+    return table
+
+
+def _spare_bits(rule: Stochastic) -> int:
+    return 2 if rule.nearest else 1 if rule.half else 0
+
+
 def _guard_bits(cast: Cast) -> int:
-    return cast.random_bits if cast.stochastic else 2
+    rule = cast.mode.rule
+    return cast.random_bits + _spare_bits(rule) if isinstance(rule, Stochastic) else 2
 
 
-def _word_rounder(cast: Cast, dtype: type[np.floating[Any]]) -> WordRounder:
+def _word(cast: Cast, dtype: type[np.floating[Any]], limits: _Limits) -> Lowered:
     word, top, bias = (np.uint32, 30, 127) if dtype is np.float32 else (np.uint64, 62, 1023)
-    format, guard = cast.format, _guard_bits(cast)
-    return _ROUNDERS[cast.mode](
-        max=dtype(format.max),
-        overflow=dtype(cast.on_overflow),
-        infinity=dtype(cast.on_infinity),
-        unit=dtype(format.eps),
-        zero=dtype(-0.0 if format.has_negative_zero else 0.0),
-        floor=word(format.emin + bias),
-        shift=word(top - format.mantissa_bits - guard),
-        guard=word(guard),
-    )
+    format, rule, guard = cast.format, cast.mode.rule, _guard_bits(cast)
+    if cast.rule is Overflow.WRAP:  # two bits more above, so that nothing overflows before it is wrapped
+        format = replace(format, mantissa_bits=format.mantissa_bits + 2, bias=format.bias - 2)
+    common = {
+        "max": dtype(limits[0]),
+        "overflow": dtype(limits[1]),
+        "unit": dtype(2.0**-format.mantissa_bits),
+        "floor": word(format.emin + bias),
+        "shift": word(top - format.mantissa_bits - guard),
+        "guard": word(guard),
+    }
+    if isinstance(rule, Stochastic):
+        spare = _spare_bits(rule)
+        addend, sticky = word(1 if spare else 0), word(rule.nearest)
+        return WordStochastic(**common, spare=word(spare), addend=addend, sticky=sticky)
+    parity = word(format.p3109 and format.precision == 1)
+    return WordDeterministic(**common, parity=parity, table=word(_table(rule)))
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emunum.formats import NAMED, Cast, Format, parse_mode, parse_overflow
+from emunum.formats import NAMED, Cast, Format, parse_accumulator, parse_mode, parse_overflow
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import cpu
 from emunum.kernels.contract import code_dtype
 from emunum.kernels.random import Key
-
-ORDERS = ("sequential",)
 
 
 def quantize(
@@ -34,8 +32,9 @@ def quantize(
 
     x: any shape. Returns float32 of the same shape, which holds every value of every format.
 
-    rounding: "nearest", "toward_zero" or "stochastic" (variant A with `random_bits` = N bits, 1..32, from
-    Philox4x32-10 under `seed`; element n of the flattened array always gets the same bits).
+    rounding: "nearest" (ties to even), "nearest_away", "toward_zero", "up", "down", "to_odd", or
+    "stochastic", "stochastic_b", "stochastic_c" (variants A, B and C with `random_bits` = N bits, 1..32,
+    from Philox4x32-10 under `seed`; element n of the flattened array always gets the same bits).
     overflow: "ieee" (Inf, or NaN where there is no Inf), "saturate" (+-max, for Inf too), or "auto": ieee
     where the format has infinities. NaN stays NaN; -0 stays -0 where the format has one.
 
@@ -85,6 +84,7 @@ def matmul(
     overflow: str = "auto",
     fma: bool = False,
     order: str = "sequential",
+    outer: str | Format | None = None,
     out: str | Format | None = None,
     random_bits: int = DEFAULT_RANDOM_BITS,
     seed: int = 0,
@@ -98,14 +98,17 @@ def matmul(
     a: (M, K), b: (K, N), values as they are (round them first where the hardware would). float64 input
     must hold float32 values: to round it on the way in would round twice. Returns (M, N) float32.
 
-    rounding, overflow and random_bits hold for all three roundings. Random bits depend on the seed, the
+    order: how the terms of a sum are added. "sequential" as above; "chunked:64" sums chunks of 64 terms,
+    then the chunk sums, in the format `outer` (None: the accumulator's; "float32": promotion);
+    "pairwise" in a binary tree; "kahan" with a compensation for each output. emunum.formats.Order defines
+    them step by step.
+
+    rounding, overflow and random_bits hold for all roundings. Random bits depend on the seed, the
     entry (i, j), k and which rounding it is, so a leading block of the result is the product of the
     leading rows and columns. The order over k is part of the contract: every backend gives these bits.
 
     Raises ValueError for shapes that do not fit, unknown names and values float32 cannot hold.
     """
-    if order not in ORDERS:
-        raise ValueError(f"unknown order {order!r}. Known: {', '.join(ORDERS)}.")
     x, y = _carrier(a, "a"), _carrier(b, "b")
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
         raise ValueError(f"shapes {x.shape} and {y.shape} do not multiply: (M, K) and (K, N) are needed.")
@@ -114,7 +117,11 @@ def matmul(
         x,
         y,
         None if exact or product is None else _cast(product, rounding, overflow, random_bits),
-        _cast(accumulator, rounding, overflow, random_bits),
+        parse_accumulator(
+            order,
+            _cast(accumulator, rounding, overflow, random_bits),
+            None if outer is None else _cast(outer, rounding, overflow, random_bits),
+        ),
         Key(seed),
         result=None if out is None else _cast(out, rounding, overflow, random_bits),
     )

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import FLOAT32, Cast, Format, Special
+from emunum.formats import FLOAT32, Accumulator, Cast, Format, Order, Overflow, Special
 from emunum.kernels import contract
 from emunum.kernels.contract import Extent, Operation
-from emunum.kernels.cpu import codes, elementwise
+from emunum.kernels.cpu import codes, elementwise, orders
 from emunum.kernels.cpu import matmul as products
 from emunum.kernels.cpu.threads import get_threads, set_threads, share
 from emunum.kernels.random import Key
@@ -26,13 +26,16 @@ __all__ = [
     "cast",
     "column_sum",
     "decode",
+    "divide",
     "encode",
     "get_threads",
     "matmul",
     "measure",
     "multiply",
+    "rescale",
     "scaled_add",
     "set_threads",
+    "square_root",
     "subtract",
 ]
 
@@ -103,6 +106,54 @@ def multiply(a: Array, b: Array, to: Cast, key: Key, operation: Operation = Oper
     return _with_zeros_of(to, out.reshape(shape))
 
 
+def divide(a: Array, b: Array, to: Cast, key: Key) -> Array:
+    """round(a / b), operands broadcast; x / 0 is an infinity, but NaN in a P3109 format."""
+    contract.require_arithmetic(to)
+    _require_division(to)
+    lowered, random = contract.lower_quotient(to), _random(to, key, Operation.DIVIDE)
+    x, y, shape = _flat_pair(a, b)
+    out = np.empty(x.size, np.float32)
+    _share(lambda begin, end: elementwise.divide(x, y, out, lowered, random, begin, end), out.size)
+    if to.format.p3109:
+        out[(y == 0) & np.isfinite(x)] = np.nan
+    return _with_zeros_of(to, out.reshape(shape))
+
+
+def square_root(x: Array, to: Cast, key: Key) -> Array:
+    """round(sqrt(x)); NaN below zero, -0 for -0."""
+    contract.require_arithmetic(to)
+    _require_division(to)
+    lowered, random = contract.lower_quotient(to), _random(to, key, Operation.SQUARE_ROOT)
+    flat = np.ascontiguousarray(x).reshape(-1)
+    out = np.empty(flat.size, np.float32)
+    _share(lambda begin, end: elementwise.square_root(flat, out, lowered, random, begin, end), out.size)
+    return _with_zeros_of(to, out.reshape(x.shape))
+
+
+def rescale(x: Any, scale: Any, divisor: Any, to: Cast, key: Key) -> Array:
+    """round(x scale / divisor), operands broadcast: integers of 31 bits, float64 of 48, float32."""
+    lowered, random = contract.lower_quotient(to), _random(to, key, Operation.RESCALE)
+    shape = np.broadcast_shapes(np.shape(x), np.shape(scale), np.shape(divisor))
+    flat, scales, divisors = (
+        np.ascontiguousarray(np.broadcast_to(part, shape), np.float64).reshape(-1)
+        for part in (x, scale, divisor)
+    )
+    out = np.empty(flat.size, np.float32)
+
+    def job(begin: int, end: int) -> None:
+        elementwise.rescale(flat, scales, divisors, out, lowered, random, begin, end)
+
+    _share(job, out.size)
+    return _with_zeros_of(to, out.reshape(shape))
+
+
+def _require_division(to: Cast) -> None:
+    if to.rule is Overflow.WRAP:
+        raise ValueError(
+            f"quotients and roots do not wrap: {to.format} has no modular division. Choose saturate."
+        )
+
+
 def scaled_add(y: Array, alpha: np.float32, x: Array, to: Cast, key: Key) -> Array:
     """round(y + round(alpha x)): both roundings into the same format, alpha a float32 constant."""
     product = multiply(np.asarray(alpha, np.float32), x, to, key, Operation.SCALED_ADD_PRODUCT)
@@ -113,7 +164,7 @@ def matmul(
     a: Array,
     b: Array,
     product: Cast | None,
-    accumulator: Cast,
+    accumulator: Cast | Accumulator,
     key: Key,
     *,
     result: Cast | None = None,
@@ -127,34 +178,17 @@ def matmul(
     what a and b hold and are measured where not given. `origin` is the (row, column) of the output's
     first entry in a larger product of which this is a part: its random bits are that entry's.
     """
-    contract.require_arithmetic(product, accumulator, result)
-    a_extent, b_extent = extents or (measure(a), measure(b))
-    one_zero = product is not None and not product.format.has_negative_zero
-    to_product = contract.lower_product(
-        product, a_extent, b_extent, one_zero and accumulator.format.has_negative_zero
-    )
-    exact = a_extent.times(b_extent)
-    to_sum = contract.lower_sum(
-        accumulator,
-        Extent.of(accumulator.format),
-        Extent.of(product.format) if product else exact,
-        np.float64 if product is None and not exact.exact_in_float32 else np.float32,
-    )
-    width = contract.draw_bits(product, accumulator)
-    drops = (_drop(product, width), _drop(accumulator, width))
-    random = any(cast is not None and cast.stochastic for cast in (product, accumulator))
+    summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
+    contract.require_arithmetic(product, summation.cast, summation.outer, result)
+    kernel, how = _order_kernel(product, summation, *(extents or (measure(a), measure(b))), a.shape[1])
+    last = summation.last
 
     def fill(a: Array, b: Array, out: Array, place: tuple[Any, ...]) -> None:
         def job(tile: tuple[int, int, int, int]) -> None:
-            if not random:
-                products.matmul_plain(a, b, out, to_product, to_sum, tile)
-            elif width == 16:
-                products.matmul_random16(a, b, out, to_product, to_sum, drops, place, tile)
-            else:
-                products.matmul_random32(a, b, out, to_product, to_sum, drops, place, tile)
+            kernel(a, b, out, how, place, tile)
             if result is not None:
                 r0, r1, c0, c1 = tile
-                _with_zeros_of(accumulator, out[r0:r1, c0:c1])
+                _with_zeros_of(last, out[r0:r1, c0:c1])
                 bits = contract.draw_bits(result)
                 lowered = contract.lower_conversion(result, _ANY)
                 products.round_result(out, lowered, bits, _drop(result, bits), place, tile)
@@ -167,7 +201,7 @@ def matmul(
         out = np.empty((m, n), np.float32)
         place = (origin[1], 0, 1, origin[0], 1, 0, *tail)
         fill(np.ascontiguousarray(a), np.ascontiguousarray(b), out, place)
-        return _with_zeros_of(result or accumulator, out)
+        return _with_zeros_of(result or last, out)
     out = np.empty((n, m), np.float32)
     left = np.ascontiguousarray(b.T)
     rows = max(_PANEL // max(terms, 1), 256)
@@ -176,7 +210,61 @@ def matmul(
         part = np.empty((n, panel.shape[1]), np.float32)
         fill(left, panel, part, (origin[1], 1, 0, origin[0] + begin, 0, 1, *tail))
         out[:, begin : begin + rows] = part
-    return _with_zeros_of(result or accumulator, np.ascontiguousarray(out.T))
+    return _with_zeros_of(result or last, np.ascontiguousarray(out.T))
+
+
+def _order_kernel(
+    product: Cast | None, accumulator: Accumulator, a: Extent, b: Extent, terms: int
+) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """Return the kernel of an order of summation and what it needs to know: kernel(a, b, out, how, ...)."""
+    inner, outer = accumulator.cast, accumulator.outer or accumulator.cast
+    one_zero = product is not None and not product.format.has_negative_zero
+    one_zero &= inner.format.has_negative_zero
+    to_product, exact = contract.lower_product(product, a, b, one_zero), a.times(b)
+    term = Extent.of(product.format) if product else exact
+    carrier = np.float64 if product is None and not exact.exact_in_float32 else np.float32
+    own = Extent.of(inner.format)
+    one_zero = outer.format.has_negative_zero and not inner.format.has_negative_zero
+    to_sum = contract.lower_sum(inner, own, term, carrier, one_zero)  # a partial sum and a term
+    to_tree = contract.lower_sum(inner, own, own)  # two partial sums
+    width = contract.draw_bits(product, inner)
+    drops = (_drop(product, width), _drop(inner, width))
+    random = (width, *drops)
+    to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
+    outer_width = contract.draw_bits(outer)
+    outer_random = (outer_width, np.uint32(0), _drop(outer, outer_width))
+
+    match accumulator.order:
+        case Order.CHUNKED:
+            how = (to_product, to_sum, to_outer, accumulator.chunk, random, outer_random)
+            return orders.matmul_chunked, how
+        case Order.PAIRWISE:
+            return orders.matmul_pairwise, (to_product, to_sum, to_tree, random)
+        case Order.KAHAN:
+            return orders.matmul_kahan, (to_product, to_sum, to_tree, random)
+        case Order.EXACT:
+            to_result, zero_down = contract.lower_conversion(inner, None), inner.mode.negative_zero_sums
+            return orders.matmul_exact, (
+                to_product, to_result, zero_down, contract.slices_of(term, terms), random,
+            )  # fmt: skip
+        case Order.TENSOR_CORE:
+            core = accumulator.core
+            assert core is not None
+            if product is not None:
+                raise ValueError(
+                    f"tensor core {core.name} keeps products exact: {product.format} cannot round them. "
+                    "Leave the product format out."
+                )
+            to_result, promotes = contract.lower_conversion(inner, None), accumulator.chunk is not None
+            chunk = accumulator.chunk or max(terms, 1)
+            return orders.matmul_tensor_core, (
+                to_result, to_outer, core.terms, core.fraction_bits, chunk, promotes, outer_random,
+            )  # fmt: skip
+        case Order.SEQUENTIAL:
+            if not any(cast is not None and cast.stochastic for cast in (product, inner)):
+                return products.matmul_plain, (to_product, to_sum)
+            kernel = products.matmul_random16 if width == 16 else products.matmul_random32
+            return kernel, (to_product, to_sum, drops)
 
 
 def column_sum(x: Array, accumulator: Cast, key: Key) -> Array:

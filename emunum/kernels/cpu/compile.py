@@ -53,24 +53,27 @@ def cache_directory() -> Path | None:
 
 CACHE = cache_directory()
 
+_EXACT = {"fastmath": False, "error_model": "numpy"}
+"""IEEE arithmetic as it stands: nothing contracted or reordered, and x / 0 is an infinity, no exception."""
+
 
 def compiled(function: Function) -> Function:
     """Compile an array kernel at first use: without the interpreter lock, without fast math, cached."""
     if CACHE is None:
-        return numba.njit(nogil=True, fastmath=False)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, **_EXACT)(function)  # type: ignore[no-any-return]
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(CACHE)  # read once, when the decorator is applied
     try:
-        return numba.njit(nogil=True, fastmath=False, cache=True)(function)  # type: ignore[no-any-return]
+        return numba.njit(nogil=True, cache=True, **_EXACT)(function)  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = before
 
 
 def inlined(function: Function) -> Function:
     """Compile a scalar function into whatever kernel calls it."""
-    return numba.njit(forceinline=True, fastmath=False)(function)  # type: ignore[no-any-return]
+    return numba.njit(forceinline=True, **_EXACT)(function)  # type: ignore[no-any-return]
 
 
 def chosen_by_type(stub: Callable[..., Any]) -> Callable[[Function], Function]:
     """Let the decorated function pick, from Numba types, the implementation of `stub`."""
-    return overload(stub, jit_options={"forceinline": True, "fastmath": False})  # type: ignore[no-any-return]
+    return overload(stub, jit_options={"forceinline": True, **_EXACT})  # type: ignore[no-any-return]

@@ -14,7 +14,17 @@ import numpy as np
 from emunum.kernels.contract import LANES
 from emunum.kernels.cpu.compile import compiled, inlined
 from emunum.kernels.cpu.philox import philox
-from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
+from emunum.kernels.cpu.rounding import (
+    limited,
+    product,
+    quotient,
+    root,
+    round_value,
+    total,
+    two_product,
+    uses_draw,
+    zero_like,
+)  # fmt: skip
 
 CHUNK = 4096
 _HALF, _16 = np.uint32(0xFFFF), np.uint32(16)
@@ -109,3 +119,47 @@ def multiply(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: An
         a_block, b_block, out_block = a[start:stop], b[start:stop], out[start:stop]
         for n in range(stop - start):
             out_block[n] = product(a_block[n], b_block[n], to, _draw(draws, to, n))
+
+
+@compiled
+def divide(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
+    """out = round(a / b)."""
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
+    for start in range(begin, end, size):
+        stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
+        a_block, b_block, out_block = a[start:stop], b[start:stop], out[start:stop]
+        for n in range(stop - start):
+            q, rest = quotient(np.float64(a_block[n]), 0.0, np.float64(b_block[n]))
+            out_block[n] = round_value(q, rest, to, _draw(draws, to, n))
+
+
+@compiled
+def square_root(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
+    """out = round(sqrt(x))."""
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
+    for start in range(begin, end, size):
+        stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
+        x_block, out_block = x[start:stop], out[start:stop]
+        for n in range(stop - start):
+            s, rest = root(np.float64(x_block[n]))
+            out_block[n] = round_value(s, rest, to, _draw(draws, to, n))
+
+
+@compiled
+def rescale(x: Any, scale: Any, divisor: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
+    """out = round(x scale / divisor), float64 of at most 31, 48 and 24 significant bits."""
+    draws = np.empty(CHUNK, np.uint32)
+    size = _chunk_size(to, begin, end)
+    for start in range(begin, end, size):
+        stop = min(start + size, end)
+        _fill(draws, to, random, start, stop)
+        x_block, scale_block, out_block = x[start:stop], scale[start:stop], out[start:stop]
+        divisor_block = divisor[start:stop]
+        for n in range(stop - start):
+            p, low = two_product(np.float64(x_block[n]), np.float64(scale_block[n]))
+            q, rest = quotient(p, low, np.float64(divisor_block[n]))
+            out_block[n] = round_value(q, rest, to, _draw(draws, to, n))

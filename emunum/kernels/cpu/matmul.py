@@ -29,8 +29,9 @@ def _step(acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any) -> Any:
 
 
 @compiled
-def matmul_plain(a: Any, b: Any, out: Any, to_product: Any, to_sum: Any, tile: Any) -> None:
+def matmul_plain(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Fill out[r0:r1, c0:c1], tile = (r0, r1, c0, c1), where neither rounding draws random bits."""
+    to_product, to_sum = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
     whole = terms - terms % 4
@@ -53,8 +54,8 @@ def matmul_plain(a: Any, b: Any, out: Any, to_product: Any, to_sum: Any, tile: A
 
 
 @inlined
-def _call(i: Any, j: Any, block: Any, place: Any) -> Any:
-    """The Philox call of output (i, j) and a block of k.
+def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
+    """The Philox call of output (i, j), a block of k and a level; see the layout in contract.py.
 
     `place` = (column of output (0, 0), columns a step in i, columns a step in j, the same for rows,
     operation, key low, key high): a transposed problem differs only in its steps.
@@ -62,6 +63,7 @@ def _call(i: Any, j: Any, block: Any, place: Any) -> Any:
     column0, column_i, column_j, row0, row_i, row_j, operation, k0, k1 = place
     column = np.uint32(column0 + i * column_i + j * column_j)
     row = np.uint32(row0 + i * row_i + j * row_j)
+    operation = np.uint32(operation + np.uint32(256 * level))
     return philox(column, row, np.uint32(block), operation, k0, k1)
 
 
@@ -75,10 +77,9 @@ def _random_step(
 
 
 @compiled
-def matmul_random16(
-    a: Any, b: Any, out: Any, to_product: Any, to_sum: Any, drops: Any, place: Any, tile: Any
-) -> None:
+def matmul_random16(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """As matmul_plain, where a rounding draws at most 16 bits: one Philox call feeds four k."""
+    to_product, to_sum, drops = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
     whole = terms - terms % 4
@@ -90,7 +91,7 @@ def matmul_random16(
             a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
             b0, b1, b2, b3 = b[k][c0:c1], b[k + 1][c0:c1], b[k + 2][c0:c1], b[k + 3][c0:c1]
             for j in range(c1 - c0):
-                words = _call(i, c0 + j, k // 4, place)
+                words = call_of(i, c0 + j, k // 4, place, 0)
                 acc = _random_step(row[j], a0, b0[j], to_product, to_sum, words, 0, 16, drops)
                 acc = _random_step(acc, a1, b1[j], to_product, to_sum, words, 1, 16, drops)
                 acc = _random_step(acc, a2, b2[j], to_product, to_sum, words, 2, 16, drops)
@@ -98,15 +99,14 @@ def matmul_random16(
         for k in range(whole, terms):
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                words = _call(i, c0 + j, k // 4, place)
+                words = call_of(i, c0 + j, k // 4, place, 0)
                 row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 4, 16, drops)
 
 
 @compiled
-def matmul_random32(
-    a: Any, b: Any, out: Any, to_product: Any, to_sum: Any, drops: Any, place: Any, tile: Any
-) -> None:
+def matmul_random32(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """As matmul_plain, where a rounding draws more than 16 bits: one Philox call feeds two k."""
+    to_product, to_sum, drops = how
     r0, r1, c0, c1 = tile
     for i in range(r0, r1):
         row = out[i][c0:c1]
@@ -115,7 +115,7 @@ def matmul_random32(
         for k in range(a.shape[1]):
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                words = _call(i, c0 + j, k // 2, place)
+                words = call_of(i, c0 + j, k // 2, place, 0)
                 row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 2, 32, drops)
 
 
@@ -126,6 +126,6 @@ def round_result(out: Any, to: Any, width: Any, drop: Any, place: Any, tile: Any
     for i in range(r0, r1):
         row = out[i][c0:c1]
         for j in range(c1 - c0):
-            words = _call(i, c0 + j, RESULT_BLOCK, place)
+            words = call_of(i, c0 + j, RESULT_BLOCK, place, 0)
             x = limited(row[j], to)
             row[j] = round_value(x, zero_like(x), to, draw_of(words, 0, width, drop))

@@ -1,8 +1,9 @@
 """One value, rounded once: the scalar functions that every array kernel inlines.
 
 `round_value(x, residual, to, draw)` rounds the exact real x + residual. What code it becomes is settled
-by the types: the class of `to` names the algorithm, its dtype (and so x's) the width. A cast is lowered
-in contract.py, which proves that x + residual is exact, or that the detour through x is innocuous.
+by the types: the class of `to` names the algorithm, its dtype (and so x's) the width; classes that hold a
+rounder add a step around it. A cast is lowered in contract.py, which proves that x + residual is exact, or
+that the detour through x is innocuous.
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ import numpy as np
 from numba import types
 
 from emunum.kernels.contract import (
+    LAYERS,
+    RANDOM,
+    BitsNearest,
+    Flushed,
     MagicNearest,
-    NearestEven,
+    OffsetDeterministic,
     OffsetStochastic,
-    Stochastic,
-    TowardZero,
+    OneZero,
+    Ranged,
+    TwoSum,
     Unrounded,
+    WordDeterministic,
+    WordStochastic,
+    Wrapped,
+    ZeroDown,
 )
 from emunum.kernels.cpu.bits import bits_of, float_of
 from emunum.kernels.cpu.compile import chosen_by_type, inlined
@@ -32,19 +42,36 @@ _HIDDEN64, _MAGNITUDE64 = np.uint64(1 << 52), np.uint64((1 << 63) - 1)
 _INFINITY64 = np.uint64(0x7FF << 52)
 
 
+# ----------------------------------------------------------------------------------------------------
+# Types
+# ----------------------------------------------------------------------------------------------------
+
+
+def _rounder(to: Any) -> Any:
+    """The Numba type of the rounder inside all layers."""
+    while to.instance_class in LAYERS:
+        to = to.types[0]
+    return to
+
+
+def _is_narrow(to: Any) -> bool:
+    return bool(_rounder(to).types[0] == types.float32)
+
+
 def round_value(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     """Round x + residual, |residual| <= ulp(x) / 2, to a float32 that `to`'s format holds."""
 
 
 @chosen_by_type(round_value)
 def _(x: Any, residual: Any, to: Any, draw: Any) -> Any:
-    if to.instance_class is Unrounded:
-        return _keep
-    if to.instance_class is MagicNearest:
-        return _round_by_magic
-    if to.instance_class is OffsetStochastic:
-        return _round_by_offset
-    return _round_word32 if to.types[0] == types.float32 else _round_word64
+    if to.instance_class in (WordDeterministic, WordStochastic):
+        return _round_word32 if _is_narrow(to) else _round_word64
+    return _ALGORITHMS[to.instance_class]
+
+
+# ----------------------------------------------------------------------------------------------------
+# Rounders
+# ----------------------------------------------------------------------------------------------------
 
 
 def _keep(x: Any, residual: Any, to: Any, draw: Any) -> Any:
@@ -65,22 +92,92 @@ def _round_by_magic(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     return float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
 
 
+def _round_bits(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    # 1. Where emin is float32's, the bits of |x|, read as an integer, are evenly spaced numbers whose
+    #    tail is the same 23 - m bits everywhere, subnormals included; a carry moves on to the next binade.
+    bits = bits_of(x)
+    magnitude = np.uint32(bits & _MAGNITUDE32)
+    # 2. Half a quantum less one, and one more where S is odd: the carry goes out of tails above a half
+    #    and of ties to an odd S.
+    odd = np.uint32(np.uint32(magnitude >> to.shift) & np.uint32(1))
+    word = np.uint32(np.uint32(magnitude + to.half) + odd)
+    rounded = float_of(np.uint32(np.uint32(word >> to.shift) << to.shift))
+    # 3. Overflow; what was done to the bits of a NaN means nothing.
+    rounded = to.overflow if rounded > to.max else rounded
+    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
+    return x if magnitude > _EXPONENT32 else rounded
+
+
 def _round_by_offset(x: Any, residual: Any, to: Any, draw: Any) -> Any:
-    # 1. The sign goes aside.
+    # 1. The sign goes aside; that of the residual counts relative to it.
     bits = bits_of(x)
     magnitude = float_of(np.uint32(bits & _MAGNITUDE32))
+    rest = float_of(np.uint32(bits_of(residual) ^ np.uint32(bits & _SIGN32)))
     # 2. Below 2^emin the quantum stays that of emin: adding 2^emin lifts |x| to where a float32's bits
-    #    have that weight. The addition is exact because |x| is a multiple of 2^(emin - 23).
-    offset = to.smallest_normal if magnitude < to.smallest_normal else np.float32(0.0)
-    lifted = bits_of(magnitude + offset)
-    # 3. Variant A as it is told: the N bits of the draw are added to the tail, the carry goes out, the
-    #    tail goes away. Tail bits below the draw's last one cannot carry. The bits of Inf have no tail.
-    cut = float_of(np.uint32(np.uint32(lifted + np.uint32(draw << to.lift)) & to.kept))
-    rounded = cut - offset
-    # 4. Overflow, as above; what was done to the bits of a NaN means nothing.
+    #    have that weight. `rest` takes what the addition loses.
+    offset, lifted, rest = lift(magnitude, rest, to)
+    # 3. The bits of |x| + 2^emin cut at 24 bits: one less where the rest is negative.
+    word = np.uint32(bits_of(lifted) - np.uint32(rest < np.float32(0.0)))
+    # 4. The mode: add something below the quantum, then cut. Inf has no tail, and a NaN for a rest.
+    lost = (rest < np.float32(0.0)) | (rest > np.float32(0.0))
+    rounded = float_of(cut_bits(word, lost, bits, to, draw)) - offset
+    # 5. Overflow, as above.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
     return rounded if magnitude <= np.float32(np.inf) else x
+
+
+def lift(magnitude: Any, rest: Any, to: Any) -> Any:
+    """Return (offset, fl(magnitude + offset), what is left), the offset being 2^emin below it, else 0."""
+
+
+@chosen_by_type(lift)
+def _(magnitude: Any, rest: Any, to: Any) -> Any:
+    return _lift_exactly if isinstance(to.types[2], types.NoneType) else _lift_lossily
+
+
+def _lift_exactly(magnitude: Any, rest: Any, to: Any) -> Any:
+    offset = to.smallest_normal if magnitude < to.smallest_normal else np.float32(0.0)
+    return offset, magnitude + offset, rest
+
+
+def _lift_lossily(magnitude: Any, rest: Any, to: Any) -> Any:
+    # 2^emin with a negative rest lies below 2^emin. The loss is exact (Dekker: the offset is the larger)
+    # and, where there is one, larger than the rest.
+    below = (magnitude < to.smallest_normal) | ((magnitude == to.smallest_normal) & (rest < np.float32(0.0)))
+    offset = to.smallest_normal if below else np.float32(0.0)
+    lifted = magnitude + offset
+    loss = magnitude - (lifted - offset)
+    return offset, lifted, loss if loss != np.float32(0.0) else rest
+
+
+def cut_bits(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+    """Cut a word of 23 - m tail bits at the quantum as the mode asks; `lost`: there was more below."""
+
+
+@chosen_by_type(cut_bits)
+def _(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+    return _cut_by_table if to.instance_class is OffsetDeterministic else _cut_by_draw
+
+
+def _cut_by_table(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+    # The last bit of S and the first of the tail stand together: 2 (tail >= 1/2) + 4 odd after a shift.
+    one = np.uint32(1)
+    upper = np.uint32(np.uint32(word >> np.uint32(to.shift - one)) & np.uint32(3))
+    lower = np.uint32(word & np.uint32(np.uint32(one << np.uint32(to.shift - one)) - one))
+    below = np.uint32((lower != np.uint32(0)) | lost)
+    index = np.uint32(
+        np.uint32(below | np.uint32(upper << one))
+        | np.uint32(np.uint32(bits >> np.uint32(31)) << np.uint32(3))
+    )
+    up = np.uint32(np.uint32(to.table >> index) & one)
+    return np.uint32(np.uint32(np.uint32(word >> to.shift) + up) << to.shift)
+
+
+def _cut_by_draw(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+    # Variant A as it is told: the N bits of the draw are added to the tail, the carry goes out, the tail
+    # goes away. Tail bits below the draw's last one cannot carry, and so what was lost does not matter.
+    return np.uint32(np.uint32(word + np.uint32(draw << to.lift)) & to.kept)
 
 
 def _round_word32(x: Any, residual: Any, to: Any, draw: Any) -> Any:
@@ -97,15 +194,15 @@ def _round_word32(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     dropped = min(np.uint32(to.shift + np.uint32(scale - exponent)), np.uint32(31))
     cut = np.uint32(word >> dropped)
     lost = np.uint32(cut << dropped) != word
-    # 3. The mode: add something below the quantum, then cut.
-    quanta = np.uint32(np.uint32(decide(cut, lost, to, draw)) >> to.guard)
+    # 3. The mode.
+    quanta = np.uint32(decide(cut, lost, bits > _MAGNITUDE32, np.uint32(scale - to.floor), to, draw))
     # 4. quanta 2^-m 2^E, in two exact steps because 2^(E - m) may be no float32.
     power = float_of(np.uint32(scale << np.uint32(23)))
     rounded = (np.float32(np.int32(quanta)) * to.unit) * power
     # 5. Overflow on the rounded value; then what was never a number to round.
     rounded = to.overflow if rounded > to.max else rounded
-    rounded = to.infinity if magnitude == _EXPONENT32 else rounded
-    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32))) + to.zero
+    rounded = to.overflow if magnitude == _EXPONENT32 else rounded
+    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
     return x if magnitude > _EXPONENT32 else rounded
 
 
@@ -137,46 +234,99 @@ def _round_word64(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     dropped = min(to.shift + (scale - exponent), np.uint64(63))
     cut = word >> dropped
     lost = ((cut << dropped) != word) | (np.float64(whole) != extra)
-    quanta = np.uint64(decide(cut, lost, to, np.uint64(draw))) >> to.guard
+    quanta = np.uint64(decide(cut, lost, bits > _MAGNITUDE64, scale - to.floor, to, np.uint64(draw)))
     power = float_of(np.uint64(scale << np.uint64(52)))
     rounded = (np.float64(np.int64(quanta)) * to.unit) * power
     # 5. As in 32 bits. The result is a float32: the last conversion is exact.
     rounded = to.overflow if rounded > to.max else rounded
-    rounded = to.infinity if magnitude == _INFINITY64 else rounded
-    rounded = float_of(np.uint64(bits_of(rounded) | (bits & _SIGN64))) + to.zero
+    rounded = to.overflow if magnitude == _INFINITY64 else rounded
+    rounded = float_of(np.uint64(bits_of(rounded) | (bits & _SIGN64)))
     return np.float32(x if magnitude > _INFINITY64 else rounded)
 
 
-def decide(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
-    """Add to a word of quanta and guard bits what makes truncation at the quantum round as asked.
+def decide(cut: Any, lost: Any, negative: Any, above: Any, to: Any, draw: Any) -> Any:
+    """Return the quanta that a word of quanta and guard bits rounds to.
 
-    `lost` says that something nonzero lies below the guard bits.
+    `lost` says that something nonzero lies below the guard bits; 2^(emin + above) is the binade.
     """
 
 
 @chosen_by_type(decide)
-def _(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
-    return _DECISIONS[to.instance_class]
+def _(cut: Any, lost: Any, negative: Any, above: Any, to: Any, draw: Any) -> Any:
+    return _look_up if to.instance_class is WordDeterministic else _draw_lots
 
 
-def _nearest_even(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
-    # Two guard bits, the lower one sticky: 00 exact, 01 below, 10 tie, 11 above. Adding 1 carries from
-    # 11 only; adding 2, where the quotient is odd, from 10 too.
+def _look_up(cut: Any, lost: Any, negative: Any, above: Any, to: Any, draw: Any) -> Any:
+    # Two guard bits, the lower one sticky: 00 exact, 01 below the middle, 10 the middle, 11 above.
     one = np.uint32(1)
-    sticky = cut | np.uint32(lost)
-    return sticky + one + ((sticky >> to.guard) & one)
+    quanta = cut >> to.guard
+    tail = (cut | np.uint32(lost)) & np.uint32(3)
+    odd = (quanta & one) & ~(above & to.parity)  # with parity, S = 1 is odd in every other binade
+    index = tail | (odd << np.uint32(2)) | (np.uint32(negative) << np.uint32(3))
+    return quanta + ((to.table >> index) & one)
 
 
-def _toward_zero(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
-    return cut
+def _draw_lots(cut: Any, lost: Any, negative: Any, above: Any, to: Any, draw: Any) -> Any:
+    # The guard bits are floor(nu 2^(N + spare)), the last one sticky where the variant rounds to nearest
+    # even. First the spare bits are rounded away, as the variant does, then R carries at 2^N.
+    one = np.uint32(1)
+    sticky = cut | (np.uint32(lost) & to.sticky)
+    odd = (sticky >> to.spare) & to.sticky
+    tail = (sticky + to.addend + (odd & one)) >> to.spare
+    return (tail + draw) >> (to.guard - to.spare)
 
 
-def _stochastic(cut: Any, lost: Any, to: Any, draw: Any) -> Any:
-    # The guard bits are floor(nu 2^N); R carries when their sum reaches 2^N.
-    return cut + draw
+# ----------------------------------------------------------------------------------------------------
+# Layers
+# ----------------------------------------------------------------------------------------------------
 
 
-_DECISIONS = {NearestEven: _nearest_even, TowardZero: _toward_zero, Stochastic: _stochastic}
+def _flush(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    rounded = np.float32(round_value(x, residual, to.rounder, draw))
+    return rounded * np.float32(0.0) if abs(rounded) < to.smallest_normal else rounded
+
+
+def _wrap(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    # 1. x and the residual modulo the period, exactly, each with its sign; then their sum, with x's.
+    period = to.period
+    high, low = two_sum(x - period * np.trunc(x / period), residual - period * np.trunc(residual / period))
+    turned = np.copysign(period, x) if high * x < 0.0 else 0.0
+    high, rest = two_sum(high, turned)
+    # 2. Rounded two bits wider than the format, then moved into [-period / 2, period / 2).
+    rounded = np.float64(round_value(high, low + rest, to.rounder, draw))
+    turns = np.floor((rounded + period * 0.5) / period)
+    return np.float32(rounded - period * turns)
+
+
+def _bound(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    rounded = np.float32(round_value(x, residual, to.rounder, draw))
+    bounded = to.overflow if rounded > to.max else rounded
+    bounded = to.negative_overflow if rounded < to.min else bounded
+    bounded = to.infinity if x == np.float32(np.inf) else bounded
+    return to.negative_infinity if x == np.float32(-np.inf) else bounded
+
+
+def _join_zeros(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    return np.float32(round_value(x, residual, to.rounder, draw)) + np.float32(0.0)
+
+
+def _inner(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    return round_value(x, residual, to.rounder, draw)
+
+
+_ALGORITHMS = {
+    Unrounded: _keep,
+    MagicNearest: _round_by_magic,
+    BitsNearest: _round_bits,
+    OffsetDeterministic: _round_by_offset,
+    OffsetStochastic: _round_by_offset,
+    Flushed: _flush,
+    Wrapped: _wrap,
+    Ranged: _bound,
+    OneZero: _join_zeros,
+    TwoSum: _inner,
+    ZeroDown: _inner,
+}
 
 
 def uses_draw(to: Any) -> Any:
@@ -185,7 +335,7 @@ def uses_draw(to: Any) -> Any:
 
 @chosen_by_type(uses_draw)
 def _(to: Any) -> Any:
-    return _yes if to.instance_class in (Stochastic, OffsetStochastic) else _no
+    return _yes if _rounder(to).instance_class in RANDOM else _no
 
 
 def _yes(to: Any) -> Any:
@@ -196,13 +346,18 @@ def _no(to: Any) -> Any:
     return False
 
 
+# ----------------------------------------------------------------------------------------------------
+# Operations
+# ----------------------------------------------------------------------------------------------------
+
+
 def product(a: Any, b: Any, to: Any, draw: Any) -> Any:
     """round(a b); exact in the word of `to`."""
 
 
 @chosen_by_type(product)
 def _(a: Any, b: Any, to: Any, draw: Any) -> Any:
-    return _product32 if to.types[0] == types.float32 else _product64
+    return _product32 if _is_narrow(to) else _product64
 
 
 def _product32(a: Any, b: Any, to: Any, draw: Any) -> Any:
@@ -219,16 +374,38 @@ def total(a: Any, b: Any, to: Any, draw: Any) -> Any:
 
 @chosen_by_type(total)
 def _(a: Any, b: Any, to: Any, draw: Any) -> Any:
-    return _total32 if to.types[0] == types.float32 else _total64
+    if to.instance_class is ZeroDown:
+        return _total_down
+    if to.instance_class is OneZero:
+        return _total_one_zero
+    if to.instance_class is TwoSum:
+        return _total32_with_residual if _is_narrow(to) else _total64_with_residual
+    return _total32
 
 
 def _total32(a: Any, b: Any, to: Any, draw: Any) -> Any:
     return round_value(a + b, np.float32(0.0), to, draw)
 
 
-def _total64(a: Any, b: Any, to: Any, draw: Any) -> Any:
+def _total32_with_residual(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    x, residual = two_sum(a, b)
+    return round_value(x, residual, to.rounder, draw)
+
+
+def _total64_with_residual(a: Any, b: Any, to: Any, draw: Any) -> Any:
     x, residual = two_sum(np.float64(a), np.float64(b))
-    return round_value(x, residual, to, draw)
+    return round_value(x, residual, to.rounder, draw)
+
+
+def _total_one_zero(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    return np.float32(total(a, b, to.rounder, draw)) + np.float32(0.0)
+
+
+def _total_down(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    # Toward -Inf an exact zero sum is -0 unless both terms are +0 (IEEE 754-2019, 6.3).
+    rounded = np.float32(total(a, b, to.rounder, draw))
+    either = np.float32(-0.0) if np.signbit(a) | np.signbit(b) else np.float32(0.0)
+    return either if (a == -b) & (abs(a) < np.float32(np.inf)) else rounded
 
 
 @inlined
@@ -239,15 +416,52 @@ def two_sum(a: Any, b: Any) -> Any:
     return x, (a - (x - b_part)) + (b - b_part)
 
 
+@inlined
+def two_product(a: Any, b: Any) -> Any:
+    """Dekker's product of float64: p = fl(a b) and a b - p, exactly."""
+    spread_a, spread_b = a * 134217729.0, b * 134217729.0  # Veltkamp: halves of 26 bits
+    a_high, b_high = spread_a - (spread_a - a), spread_b - (spread_b - b)
+    a_low, b_low = a - a_high, b - b_high
+    p = a * b
+    return p, ((a_high * b_high - p) + a_high * b_low + a_low * b_high) + a_low * b_low
+
+
+@inlined
+def quotient(a: Any, a_low: Any, b: Any) -> Any:
+    """Return q = fl(a / b) and the rest of (a + a_low) / b, for a float64 b of at most 24 significant bits.
+
+    The remainder a - q b is exact; its quotient is off by a few 2^-53 of itself. It is used for its
+    integer part in units of 2^-10 ulp(q) and for being an integer there: the true one is a multiple of
+    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer.
+    """
+    q = a / b
+    p, low = two_product(q, b)
+    return q, (((a - p) - low) + a_low) / b
+
+
+@inlined
+def root(x: Any) -> Any:
+    """Return s = fl(sqrt(x)) and the rest, for a float64 x that a float32 holds.
+
+    (x - s^2) / (2 s) is the rest but for a factor of 1 + 2^-53. No irrational root of a float32 comes
+    close enough to a multiple of 2^-10 ulp(s) for that to matter: tests/kernels/test_division.py.
+    """
+    s = np.sqrt(x)
+    p, low = two_product(s, s)
+    return s, ((x - p) - low) / (s + s)
+
+
 def limited(x: Any, to: Any) -> Any:
     """Cut a float32 of any size to where a magic number exists; what is cut overflows all the same."""
 
 
 @chosen_by_type(limited)
 def _(x: Any, to: Any) -> Any:
+    if to.instance_class in LAYERS:
+        return _limited_inside
     if to.instance_class is MagicNearest:
         return _limited_for_magic
-    return _as_is if to.types[0] == types.float32 else _widened
+    return _as_is if _is_narrow(to) else _widened
 
 
 def _as_is(x: Any, to: Any) -> Any:
@@ -273,6 +487,10 @@ def _zero32(x: Any) -> Any:
 
 def _zero64(x: Any) -> Any:
     return np.float64(0.0)
+
+
+def _limited_inside(x: Any, to: Any) -> Any:
+    return limited(x, to.rounder)
 
 
 def _limited_for_magic(x: Any, to: Any) -> Any:
