@@ -479,13 +479,16 @@ def _word(cast: Cast, dtype: type[np.floating[Any]], limits: _Limits) -> Lowered
 
 
 class CodeLayout(NamedTuple):
-    """A format's bit layout, for encode and decode."""
+    """A float format's bit layout, for encode and decode."""
 
     sign: Any  # sign bit, or 0
     mantissa_bits: Any
     rebias: Any  # exponent field of float32 minus that of the format, in place in a float32
-    smallest: Any  # 2^(emin - m)
-    smallest_normal: Any
+    quantum: Any  # 2^(emin - m)
+    counted: Any  # codes below this count quanta: the subnormals and the first binade
+    counted_value: Any  # 2^(emin + 1), the value of that code
+    least_code: Any  # codes below this read as `zero`
+    zero: Any
     max_code: Any
     infinity: Any  # code of Inf, or all ones where there is none
     nan: Any  # code of NaN, or all ones where there is none
@@ -493,14 +496,17 @@ class CodeLayout(NamedTuple):
 
 @cache
 def lower_codes(format: Format) -> CodeLayout:
-    """Lower the layout of a format's codes."""
-    none = 0xFFFFFFFF
+    """Lower the layout of a format's codes. Fixed point has none: its codes are the integers."""
+    none, one = 0xFFFFFFFF, 1 << format.mantissa_bits
     return CodeLayout(
         sign=np.uint32(1 << (format.bits - 1) if format.signed else 0),
         mantissa_bits=np.uint32(format.mantissa_bits),
-        rebias=np.uint32((127 - format.bias) << 23),
-        smallest=np.float32(format.smallest),
-        smallest_normal=np.float32(format.smallest_normal),
+        rebias=np.uint32(((127 - format.bias) << 23) & none),
+        quantum=np.float32(2.0 ** (format.emin - format.mantissa_bits)),
+        counted=np.uint32(2 * one if format.has_zero else 0),
+        counted_value=np.float32(2.0 ** (format.emin + 1) if format.has_zero else 0),
+        least_code=np.uint32(1 if format.subnormals else one),
+        zero=np.float32(0 if format.has_zero else format.smallest),
         max_code=np.uint32(format.max_code),
         infinity=np.uint32(none if format.infinity_code is None else format.infinity_code),
         nan=np.uint32(none if format.nan_code is None else format.nan_code),

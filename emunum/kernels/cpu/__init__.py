@@ -286,9 +286,18 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
     """Return the codes of values of a format, uint8, uint16 or uint32; ValueError names a stranger."""
     flat = np.ascontiguousarray(x).reshape(-1)
     out = np.empty(flat.size, contract.code_dtype(format))
-    layout = contract.lower_codes(format)
-    found = _share(lambda begin, end: codes.encode(flat, out, layout, begin, end), flat.size)
-    wrong = [index for index in found if index >= 0]
+    if format.fixed_point:
+        with np.errstate(invalid="ignore"):
+            integers = np.where(abs(flat) <= -format.min, flat / np.float32(format.smallest), 0).astype(
+                np.int64
+            )
+        out[:] = integers & (format.code_count - 1)
+        strangers = np.flatnonzero(decode(out, format).view(np.uint32) != flat.view(np.uint32))
+        wrong = strangers[:1].tolist()
+    else:
+        layout = contract.lower_codes(format)
+        found = _share(lambda begin, end: codes.encode(flat, out, layout, begin, end), flat.size)
+        wrong = [index for index in found if index >= 0]
     if wrong:
         value = float(flat[wrong[0]])
         raise ValueError(
@@ -301,6 +310,10 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
 def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
     """Return the values of codes of any shape."""
     flat = np.ascontiguousarray(code).reshape(-1)
+    if format.fixed_point:
+        integers = flat.astype(np.int64)
+        integers -= integers >> (format.bits - 1) << format.bits  # two's complement
+        return (integers * format.smallest).astype(np.float32).reshape(code.shape)
     out = np.empty(flat.size, np.float32)
     layout = contract.lower_codes(format)
     _share(lambda begin, end: codes.decode(flat, out, layout, begin, end), flat.size)
