@@ -31,12 +31,15 @@ from emunum.formats.rounding import Deterministic, Stochastic
 #                uses call (n // (16 D)) 16 + n % 16 and draw (n % (16 D)) // 16 of its D draws: 16
 #                neighbours share a draw number, which lets a vector unit make their calls together.
 #   matmul       counter (column, row, k // (D / 2), MATMUL); draw 2 (k % (D / 2)) + which, which = 0 for
-#                the product and 1 for the sum. Rounding the result to another format: counter
-#                (column, row, 0xffffffff, MATMUL), draw 0.
-#   other orders products draw as above. Sums: operation MATMUL + 256 level. Level 1: counter word 2 is k;
-#                draw 0 rounds the partial sum of a chunk or the leaf of a tree, draws 0..3 are Kahan's
-#                four. chunked: level 2, counter word 2 is the number of the chunk. pairwise: level 2 + l
-#                adds two sums of up to 2^l terms, counter word 2 is the last k (K at the end of the tree).
+#                the product and 1 for the sum that takes it in: the running sum, that of a chunk, the
+#                leaf of a tree. Rounding the result to another format: counter (column, row, 0xffffffff,
+#                MATMUL), draw 0. The other sums of an order, with last word MATMUL + 256:
+#                  chunked, tensor_core  third word the number of the chunk, draw 0: the outer sum
+#                  exact                 third word 0, draw 0
+#                  kahan                 third word k // (D / 4), draws 4 (k % (D / 4)) + 0..3: its four
+#                  pairwise              the sum of two of up to 2^h terms: third word its last k (K where
+#                                        it has fewer than 2^(h+1) terms), draw h % D, last word
+#                                        MATMUL + 256 (1 + h // D)
 #   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k.
 #
 # D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.

@@ -236,7 +236,7 @@ def _order_kernel(
     random = (width, _drop(product, width), _drop(inner, width))
     to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
     outer_width = contract.draw_bits(outer)
-    outer_random = (outer_width, np.uint32(0), _drop(outer, outer_width))
+    outer_random = (outer_width, _drop(outer, outer_width))
 
     match accumulator.order:
         case Order.CHUNKED:
