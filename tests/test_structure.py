@@ -17,16 +17,24 @@ LAYERS = ("formats", "kernels", "ops", "nn", "experiments", "report", "cli")
 PUBLIC_NAMES = "ops"
 """The layer that `import emunum` reaches: emunum/__init__.py hands out names from here and further left."""
 
+PEERS = ("emunum/experiments/bench/peers.py",)
+"""Where the libraries are imported that the benchmark races."""
+
 DOORS = {
+    "apytypes": PEERS,
     "click": ("cli/",),
+    "gfloat": PEERS,
     "llvmlite": ("emunum/kernels/cpu/",),
     "matplotlib": ("emunum/report/figures.py",),
-    "ml_dtypes": ("emunum/ops/arrays.py", "emunum/experiments/bench.py"),  # its types; the peer to beat
+    "ml_dtypes": ("emunum/ops/arrays.py", *PEERS),  # its types; a peer
     "numba": ("emunum/kernels/cpu/",),
     "numpy": ("",),
+    "pychop": PEERS,
+    "qtorch": PEERS,
     "rich": ("cli/",),
     "scipy": ("emunum/experiments/",),
     "sklearn": ("emunum/experiments/",),
+    "torch": PEERS,
 }
 """Dependency to the place that may import it. What is not listed has no door yet."""
 

@@ -1,0 +1,63 @@
+"""How fast the kernels are, beside what bounds them and beside other libraries.
+
+`cases` lists what can be timed, `chosen` picks by name, `measure` times. Two resources bound a kernel, and
+reference cases measure both in the same run: memory bandwidth by a copy, the vector units by a loop of
+simple instructions. A case says what a unit of its work takes of one of them.
+"""
+
+from __future__ import annotations
+
+from emunum.experiments.bench.case import Case, MissingPeerError, measure
+from emunum.experiments.bench.casts import cast_cases
+from emunum.experiments.bench.peers import cast_peers, matmul_peers
+from emunum.experiments.bench.products import matmul_cases, skinny_cases, thread_cases
+
+__all__ = ["QUICK", "Case", "MissingPeerError", "cases", "chosen", "measure"]
+
+QUICK = (
+    "copy float32",
+    "cast e4m3 nearest_even",
+    "cast e4m3 stochastic",
+    "encode e4m3",
+    "decode e4m3",
+    "ml_dtypes float8_e4m3fn",
+    "BLAS float32",
+    "vector instructions",
+    "matmul e4m3 nearest_even",
+    "matmul e4m3 stochastic",
+    "matmul e4m3 nearest_even chunked:64",
+    "matmul int8 into int32",
+    "skinny e4m3 nearest_even 1 row",
+    "vector instructions, one thread",
+    "threads e4m3 nearest_even, one",
+    "threads e4m3 nearest_even, all",
+)
+"""The names of a few cases of every kind, for a smoke test."""
+
+
+def cases(*, size: int = 512, elements: int = 1 << 24) -> list[Case]:
+    """Return the cases: casts of `elements` numbers, products of `size` x `size` matrices and their like.
+
+    Nothing is computed yet: a case makes its operands when it is prepared.
+    """
+    return [
+        *cast_cases(elements),
+        *cast_peers(elements),
+        *matmul_cases(size),
+        *matmul_peers(size),
+        *skinny_cases(size),
+        *thread_cases(size),
+    ]
+
+
+def chosen(among: list[Case], text: str) -> list[Case]:
+    """Return the cases whose name contains `text`, with the references and bounds they are set beside."""
+    names = {case.name for case in among if text in case.name}
+    by_name = {case.name: case for case in among}
+    waiting = list(names)
+    while waiting:
+        case = by_name[waiting.pop()]
+        beside = {name for name in (case.reference, case.bound) if name is not None} - names
+        names |= beside
+        waiting += beside
+    return [case for case in among if case.name in names]
