@@ -54,7 +54,7 @@ def quantize(
     Raises ValueError for an unknown name or a number out of range, TypeError for data that is not real.
     """
     cast = _cast(format, rounding, overflow, random_bits)
-    return cpu.cast(_real(x, "x"), cast, Key(seed))
+    return cpu.cast(real(x, "x"), cast, Key(seed))
 
 
 def encode(x: ArrayLike, format: str | Format) -> NDArray[np.unsignedinteger[Any]]:
@@ -63,7 +63,7 @@ def encode(x: ArrayLike, format: str | Format) -> NDArray[np.unsignedinteger[Any
     NaN gets the format's one canonical NaN code. Raises ValueError for the first value that the format
     does not hold (round first, with quantize), and for NaN where it has no NaN.
     """
-    return cpu.encode(carrier(x, "x"), _format(format))
+    return cpu.encode(_carrier(x, "x"), _format(format))
 
 
 def decode(codes: ArrayLike, format: str | Format) -> NDArray[np.float32]:
@@ -121,7 +121,7 @@ def matmul(
 
     Raises ValueError for shapes that do not fit, unknown names and values float32 cannot hold.
     """
-    x, y = carrier(a, "a"), carrier(b, "b")
+    x, y = _carrier(a, "a"), _carrier(b, "b")
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[0]:
         raise ValueError(f"shapes {x.shape} and {y.shape} do not multiply: (M, K) and (K, N) are needed.")
     exact = fma or product is None
@@ -155,7 +155,7 @@ def sum(
     >>> sum(np.ones(1000), accumulator="bfloat16").tolist()
     256.0
     """
-    array = carrier(x, "x")
+    array = _carrier(x, "x")
     if axis is None:
         array, axis = array.reshape(-1), 0
     if not -array.ndim <= axis < array.ndim:
@@ -189,7 +189,7 @@ def matmul_error(a: ArrayLike, b: ArrayLike, **options: Any) -> Errors:
         last = accumulator.last.format
     else:
         last = _format(options.get("outer") or accumulator)
-    return errors_of(carrier(a, "a"), carrier(b, "b"), matmul(a, b, **options), last)
+    return errors_of(_carrier(a, "a"), _carrier(b, "b"), matmul(a, b, **options), last)
 
 
 def to_ml_dtypes(codes: NDArray[np.unsignedinteger[Any]], format: str | Format) -> NDArray[Any]:
@@ -262,7 +262,7 @@ def _accumulator(
     return parse_accumulator(order, inner, last)
 
 
-def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
+def real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     """Return x as native float32 or float64, exactly."""
     array = np.asarray(x)
     if array.dtype == np.float32:
@@ -282,9 +282,9 @@ def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     return wide
 
 
-def carrier(x: ArrayLike, name: str) -> NDArray[np.float32]:
+def _carrier(x: ArrayLike, name: str) -> NDArray[np.float32]:
     """Return x as float32, exactly."""
-    array = _real(x, name)
+    array = real(x, name)
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32, copy=False)
     if narrow is not array:

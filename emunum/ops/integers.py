@@ -11,7 +11,7 @@ from emunum.formats.names import unknown
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels.random import Key
 from emunum.ops import scaling
-from emunum.ops.arrays import carrier
+from emunum.ops.arrays import real
 from emunum.ops.scaling import INT8, IntegerAccumulator, Scale, Scaled
 
 
@@ -26,7 +26,7 @@ def quantize_int8(
 ) -> Scaled:
     """Return x as int8 codes and a scale: q = clip(round(x / s), -127, 127), the exact quotient rounded once.
 
-    x: an array of float32 values, or a Scaled one, which is requantised. scale: "absmax", s = max|x| / 127
+    x: an array (float64 is rounded from float64 directly), or a Scaled one, which is requantised. scale: "absmax", s = max|x| / 127
     rounded to float32, or "power_of_two", the least one of at least that. `axis` asks for a scale for
     each index along it (per channel). Raises ValueError for unknown names and values that are not finite.
 
@@ -38,7 +38,7 @@ def quantize_int8(
         raise unknown("scale", scale, Scale)
     mode = rounding if isinstance(rounding, Mode) else parse_mode(rounding)
     to = Cast(format=INT8, mode=mode, random_bits=random_bits)
-    source = x if isinstance(x, Scaled) else carrier(x, "x")
+    source = x if isinstance(x, Scaled) else real(x, "x")
     return scaling.quantize_int8(source, to, Key(seed), scale=Scale(scale), axis=axis)
 
 
