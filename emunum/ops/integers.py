@@ -26,9 +26,10 @@ def quantize_int8(
 ) -> Scaled:
     """Return x as int8 codes and a scale: q = clip(round(x / s), -127, 127), the exact quotient rounded once.
 
-    x: an array (float64 is rounded from float64 directly), or a Scaled one, which is requantised. scale: "absmax", s = max|x| / 127
-    rounded to float32, or "power_of_two", the least one of at least that. `axis` asks for a scale for
-    each index along it (per channel). Raises ValueError for unknown names and values that are not finite.
+    x: an array (float64 is rounded from float64 directly), or a Scaled one, which is requantised. scale:
+    "absmax", s = max|x| / 127 rounded to float32, or "power_of_two", the least one of at least that.
+    `axis` asks for a scale for each index along it (per channel). Raises ValueError for unknown names and
+    values that are not finite.
 
     >>> q = quantize_int8([1.0, -0.5, 0.25], scale="power_of_two")
     >>> q.codes.tolist(), float(q.scale), q.values().tolist()
