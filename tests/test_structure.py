@@ -141,6 +141,7 @@ def test_every_layer_is_a_folder_and_every_folder_a_layer():
         ("emunum/report/tables.py", "from emunum_cli import main", "report imports emunum_cli.main,"),
         ("emunum/ops/policy.py", "def f():\n    from emunum.nn import layers", "2: ops imports"),
         ("emunum/ops/policy.py", "if TYPE_CHECKING:\n    import emunum.nn.layers", "2: ops imports"),
+        ("emunum/nn/layers.py", "import torch", "whose door is emunum/experiments/bench/peers.py"),
         ("emunum/ops/arrays.py", "import numba", "imports numba, whose door is emunum/kernels/cpu/"),
         ("emunum/kernels/random.py", "from numba import njit", "imports numba.njit, whose door"),
         ("emunum/report/tables.py", "import matplotlib.pyplot as plt", "whose door is emunum/report/figures"),

@@ -1,5 +1,7 @@
 """What the benchmark lists, and what its rows say of fabricated times. Speeds are asserted nowhere."""
 
+import subprocess
+import sys
 from itertools import count
 
 import pytest
@@ -166,6 +168,12 @@ def test_a_case_has_its_own_thread_count_and_leaves_the_others_theirs(threads):
     rows, _ = bench.measure([alone, shared], repeats=1, clock=lambda: next(ticks))
     assert seen == [1, 2, 1, 2]
     assert [row["threads"] for row in rows] == [1, 2]
+
+
+def test_no_other_library_is_imported_before_its_case_is_prepared():
+    code = "import sys; from emunum.experiments import bench; bench.cases(); print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert not {"apytypes", "gfloat", "ml_dtypes", "pychop", "qtorch", "torch"} & set(loaded.split())
 
 
 def test_encoding_and_decoding_move_fewer_bytes_than_a_cast():

@@ -68,7 +68,10 @@ def matmul_cases(size: int) -> Iterator[Case]:
 
 
 def skinny_cases(size: int) -> Iterator[Case]:
-    """Yield e4m3 products (M, K) x (K, N) with few columns, one row, or a long K, beside the square one."""
+    """Yield e4m3 products (M, K) x (K, N) with few columns, one row, or a long K, beside the square one.
+
+    Their limit is that of the vector units, though memory may bound a column or a row first.
+    """
     wide, narrow = 8 * size, max(size // 16, 1)
     for what, (m, k, n) in {
         "1 column": (wide, wide, 1),
