@@ -109,10 +109,13 @@ def _row(
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
     """Use `count` threads, then as many as before: they are started at once, at no later case's expense."""
+    if count is None:
+        yield
+        return
     before = get_threads()
-    if count is not None:
-        set_threads(count)
-    yield
-    if count is not None:
+    set_threads(count)
+    try:
+        yield
+    finally:
         set_threads(before)
         share(lambda begin, end: None, before, work=1 << 30)
