@@ -15,31 +15,44 @@ from typing import TYPE_CHECKING, Any
 from emunum.formats import Cast, Format
 
 if TYPE_CHECKING:
+    from emunum.formats.blocks import BlockFormat
     from emunum.kernels.cpu.threads import get_threads, set_threads
     from emunum.ops.arrays import decode, encode, from_ml_dtypes, matmul, quantize, to_ml_dtypes
+    from emunum.ops.block_products import matmul_blocks
+    from emunum.ops.blocks import Blocks, dequantize_blocks, quantize_blocks
 
 __version__ = "0.1.0"
 
 _HOME = {
+    "BlockFormat": "emunum.formats.blocks",
+    "Blocks": "emunum.ops.blocks",
     "decode": "emunum.ops.arrays",
+    "dequantize_blocks": "emunum.ops.blocks",
     "encode": "emunum.ops.arrays",
     "from_ml_dtypes": "emunum.ops.arrays",
     "get_threads": "emunum.kernels.cpu.threads",
     "matmul": "emunum.ops.arrays",
+    "matmul_blocks": "emunum.ops.block_products",
     "quantize": "emunum.ops.arrays",
+    "quantize_blocks": "emunum.ops.blocks",
     "set_threads": "emunum.kernels.cpu.threads",
     "to_ml_dtypes": "emunum.ops.arrays",
 }
 
 __all__ = [
+    "BlockFormat",
+    "Blocks",
     "Cast",
     "Format",
     "decode",
+    "dequantize_blocks",
     "encode",
     "from_ml_dtypes",
     "get_threads",
     "matmul",
+    "matmul_blocks",
     "quantize",
+    "quantize_blocks",
     "set_threads",
     "to_ml_dtypes",
 ]
