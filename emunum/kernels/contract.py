@@ -131,6 +131,23 @@ class MagicNearest(NamedTuple):
     input_limit: Any  # inputs are cut to this magnitude so that the magic number is finite
 
 
+class MagicClamped(NamedTuple):
+    """The same without the sign of zero, saturating: a few instructions less."""
+
+    max: Any
+    floor: Any
+    offset: Any
+
+
+class MagicScaled(NamedTuple):
+    """The same without the sign of zero, overflowing to Inf from 2^(emax + 1) on."""
+
+    up: Any  # 2^(127 - emax), which takes 2^(emax + 1) to Inf
+    down: Any
+    floor: Any
+    offset: Any
+
+
 class BitsNearest(NamedTuple):
     """Nearest even on the bits of a float32, for formats with float32's emin."""
 
@@ -252,17 +269,21 @@ def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
     The extent bounds only what is finite; Inf and NaN may always occur.
     """
     if source is None:
-        return _with_range(cast, None)
-    return _with_range(cast, lambda limits: _narrow(cast, source, limits, cut=limits[0] < math.inf))
+        return _one_zero(cast, _with_range(cast, None))
+    cut = _alike_beyond(cast)  # values may be limited to the format's size: beyond, they are all alike
+    return _one_zero(cast, _with_range(cast, lambda limits: _narrow(cast, source, limits, cut=cut)))
 
 
 @cache
-def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = False) -> Lowered:
+def lower_product(
+    cast: Cast | None, a: Extent, b: Extent, one_zero: bool = False, zero_sign: bool = True
+) -> Lowered:
     """Lower round(a b); `cast` None keeps the product exact.
 
     A product of two float32 values has at most 48 bits and is always exact in float64. `one_zero` asks
     for the one zero of a format without -0 at once: needed where a format that has -0 adds the product,
-    for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end.
+    for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end:
+    without `zero_sign` it may be any.
     """
     product = a.times(b)
     if cast is None:
@@ -271,7 +292,9 @@ def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = Fals
         return _unrounded(np.float32)
     fits = product.exact_in_float32
     lowered = _with_range(cast, (lambda limits: _narrow(cast, product, limits)) if fits else None)
-    return OneZero(lowered) if one_zero else lowered
+    if one_zero:
+        return _one_zero(cast, lowered)
+    return lowered if zero_sign else _without_zero_sign(cast, lowered)
 
 
 @cache
@@ -281,6 +304,7 @@ def lower_sum(
     b: Extent,
     b_carrier: type[np.floating[Any]] = np.float32,
     one_zero: bool = False,
+    zero_sign: bool = True,
 ) -> Lowered:
     """Lower round(a + b), where a and b are float32 values, or b is a float64 (an exact product).
 
@@ -289,7 +313,8 @@ def lower_sum(
     subnormal in the target are exact. Otherwise TwoSum's residual decides: beside a float32 where its
     bits reach down to the last one that the mode looks at, else beside a float64. A sum beyond float32 is
     beyond the target's range too, and so may be taken for Inf where both become the same. `one_zero` is
-    as in lower_product.
+    as in lower_product. Without `zero_sign` a is no -0; then no sum is that a multiple of the target's
+    smallest value makes, and the rounding need not look for one.
     """
     if is_native(cast) and b_carrier is np.float32 and not one_zero:
         return _unrounded(np.float32)
@@ -312,14 +337,36 @@ def lower_sum(
         lowered = _with_range(cast, narrow, otherwise=TwoSum)
     else:
         lowered = _with_range(cast, None, otherwise=TwoSum)
-    lowered = OneZero(lowered) if one_zero else lowered
+    if not zero_sign and total.low >= target.low:
+        lowered = _without_zero_sign(cast, lowered)
+    lowered = OneZero(lowered) if one_zero else lowered  # outside TwoSum
     return ZeroDown(lowered) if cast.mode.negative_zero_sums and cast.format.has_negative_zero else lowered
 
 
 @cache
 def lower_quotient(cast: Cast) -> Lowered:
     """Lower the rounding of a float64 with a residual: a quotient, a root."""
-    return _with_range(cast, None)
+    return _one_zero(cast, _with_range(cast, None))
+
+
+def _one_zero(cast: Cast, lowered: Lowered) -> Lowered:
+    """Make every zero +0 where the format has no other."""
+    if cast.format.has_negative_zero:
+        return lowered
+    signless = _without_zero_sign(cast, lowered)
+    return OneZero(lowered) if signless is lowered else signless
+
+
+def _without_zero_sign(cast: Cast, lowered: Lowered) -> Lowered:
+    if isinstance(lowered, MagicNearest):
+        if lowered.overflow == lowered.max:
+            return MagicClamped(lowered.max, lowered.floor, lowered.offset)
+        emax = cast.format.emax
+        next_up = (2 - cast.format.eps) * 2.0**emax == cast.format.max  # 2^(emax + 1) comes after max
+        if lowered.overflow == np.inf and next_up:
+            up, down = np.float32(2.0 ** (127 - emax)), np.float32(2.0 ** (emax - 127))
+            return MagicScaled(up, down, lowered.floor, lowered.offset)
+    return lowered
 
 
 def slices_of(terms: Extent, count: int) -> NDArray[np.float64]:

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from emunum.kernels.contract import RESULT_BLOCK
-from emunum.kernels.cpu.compile import compiled, inlined
+from emunum.kernels.cpu.bits import right
+from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import draw_of, philox
 from emunum.kernels.cpu.rounding import limited, product, round_value, total, zero_like
 
@@ -31,6 +32,7 @@ def _step(acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any) -> Any:
 @compiled
 def matmul_plain(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Fill out[r0:r1, c0:c1], tile = (r0, r1, c0, c1), where neither rounding draws random bits."""
+    widest_vectors()
     to_product, to_sum = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
@@ -68,60 +70,55 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
 
 
 @inlined
-def _random_step(
-    acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any, words: Any, index: Any, width: Any, drops: Any
-) -> Any:
-    of_product = draw_of(words, 2 * index, width, drops[0])
-    of_sum = draw_of(words, 2 * index + 1, width, drops[1])
-    return total(acc, product(a, b, to_product, of_product), to_sum, of_sum)
+def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
+    """Write the words of the Philox calls of row i at a step and level; see the layout in contract.py."""
+    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+    for j in range(w0.size):
+        w0[j], w1[j], w2[j], w3[j] = call_of(i, c0 + j, step, place, level)
+
+
+@inlined
+def draws_of(words: Any, index: Any, width: Any) -> Any:
+    """Return the words that hold draw `index` of every call, and how far up in them."""
+    return words[index * width // 32], np.uint32(index * width % 32)
+
+
+@inlined
+def draw_at(draws: Any, j: Any, width: Any, drop: Any) -> Any:
+    """Return R: the top bits of the draw, without the lowest `drop`."""
+    word, up = draws
+    mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
+    return right(np.uint32(right(word[j], up) & mask), drop)
 
 
 @compiled
-def matmul_random16(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """As matmul_plain, where a rounding draws at most 16 bits: one Philox call feeds four k."""
-    to_product, to_sum, drops = how
+def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
+    """As matmul_plain, where a rounding draws random bits: calls first, then roundings, in vectors both."""
+    widest_vectors()
+    to_product, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
-    whole = terms - terms % 4
+    sharing = 64 // width  # terms that share a call
+    words = np.empty((4, c1 - c0), np.uint32)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         for j in range(c1 - c0):
             row[j] = np.float32(0.0)
-        for k in range(0, whole, 4):
-            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
-            b0, b1, b2, b3 = b[k][c0:c1], b[k + 1][c0:c1], b[k + 2][c0:c1], b[k + 3][c0:c1]
-            for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 4, place, 0)
-                acc = _random_step(row[j], a0, b0[j], to_product, to_sum, words, 0, 16, drops)
-                acc = _random_step(acc, a1, b1[j], to_product, to_sum, words, 1, 16, drops)
-                acc = _random_step(acc, a2, b2[j], to_product, to_sum, words, 2, 16, drops)
-                row[j] = _random_step(acc, a3, b3[j], to_product, to_sum, words, 3, 16, drops)
-        for k in range(whole, terms):
+        for k in range(terms):
+            if k % sharing == 0:
+                fill(words, i, c0, k // sharing, 0, place)
+            of_products = draws_of(words, 2 * (k % sharing), width)
+            of_sums = draws_of(words, 2 * (k % sharing) + 1, width)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 4, place, 0)
-                row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 4, 16, drops)
-
-
-@compiled
-def matmul_random32(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """As matmul_plain, where a rounding draws more than 16 bits: one Philox call feeds two k."""
-    to_product, to_sum, drops = how
-    r0, r1, c0, c1 = tile
-    for i in range(r0, r1):
-        row = out[i][c0:c1]
-        for j in range(c1 - c0):
-            row[j] = np.float32(0.0)
-        for k in range(a.shape[1]):
-            ak, bk = a[i, k], b[k][c0:c1]
-            for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 2, place, 0)
-                row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 2, 32, drops)
+                term = product(ak, bk[j], to_product, draw_at(of_products, j, width, product_drop))
+                row[j] = total(row[j], term, to_sum, draw_at(of_sums, j, width, drop))
 
 
 @compiled
 def round_result(out: Any, to: Any, width: Any, drop: Any, place: Any, tile: Any) -> None:
     """Round a matrix in place to the format of the result, with its own draw for each entry."""
+    widest_vectors()
     r0, r1, c0, c1 = tile
     for i in range(r0, r1):
         row = out[i][c0:c1]

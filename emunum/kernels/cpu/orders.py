@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from emunum.kernels.cpu.bits import bits_of, float_of
-from emunum.kernels.cpu.compile import compiled, inlined
+from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.matmul import call_of
 from emunum.kernels.cpu.rounding import product, round_value, total, two_sum, uses_draw
 
@@ -75,6 +75,7 @@ def _add(
 @compiled
 def matmul_chunked(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Sequential sums of `chunk` terms, added sequentially."""
+    widest_vectors()
     to_product, to_sum, to_outer, chunk, random, outer_random = how
     r0, r1, c0, c1 = tile
     width, product_drop, drop = random
@@ -101,6 +102,7 @@ def matmul_chunked(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) ->
 @compiled
 def matmul_pairwise(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """A binary tree over k. waiting[l] holds the sum of 2^l terms that has no neighbour yet."""
+    widest_vectors()
     to_product, to_leaf, to_sum, random = how
     r0, r1, c0, c1 = tile
     width, product_drop, drop = random
@@ -140,6 +142,7 @@ def matmul_pairwise(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -
 @compiled
 def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Compensated sums, one compensation for each output."""
+    widest_vectors()
     to_product, to_term, to_sum, random = how
     r0, r1, c0, c1 = tile
     width, product_drop, drop = random
@@ -172,6 +175,7 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     Adding and subtracting 1.5 2^52 g rounds a term to a multiple of g. Slices are so narrow that K of them
     add up exactly in a float64, and the last grid holds every term.
     """
+    widest_vectors()
     to_product, to_sum, zero_down, magic, random = how
     r0, r1, c0, c1 = tile
     width, product_drop, drop = random
@@ -232,6 +236,7 @@ def _collapse(parts: Any) -> Any:
 @compiled
 def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Blocks of `terms` products and the sum so far, aligned, cut and added; promoted every `chunk` terms."""
+    widest_vectors()
     to_sum, to_outer, terms, fraction_bits, chunk, promotes, outer_random = how
     r0, r1, c0, c1 = tile
     outer_width, _, outer_drop = outer_random
