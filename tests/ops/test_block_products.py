@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -33,25 +34,38 @@ PAIRS = [
 ORDERS = ("sequential", "chunked:2", "pairwise", "kahan")
 
 
-def matmul_exact(a: Blocks, b: Blocks, accumulator: Accumulator, seed: int = 0) -> np.ndarray:
+Terms = dict[tuple[int, int], list[Fraction]]
+
+
+def terms_exact(a: Blocks, b: Blocks) -> Terms:
+    """Entry of the product to its terms, one a block."""
+    size, columns = a.format.block_size, b.elements.T.tolist()
+    found = {}
+    for (i, row), (j, column) in itertools.product(enumerate(a.elements.tolist()), enumerate(columns)):
+        products = [Fraction(x) * Fraction(y) for x, y in zip(row, column, strict=True)]
+        found[i, j] = [
+            sum(products[t * size : (t + 1) * size], Fraction(0))
+            * Fraction(float(a.scales[i, t]))
+            * Fraction(float(b.scales[t, j]))
+            for t in range(a.scales.shape[1])
+        ]
+    return found
+
+
+def matmul_exact(
+    a: Blocks, b: Blocks, accumulator: Accumulator, seed: int = 0, terms: Terms | None = None
+) -> np.ndarray:
     """The definition: rational terms, the reference's orders, a draw for each place and rounding."""
     out = np.empty((a.elements.shape[0], b.elements.shape[1]))
-    size, last = a.format.block_size, accumulator.last
-    scale = Fraction(a.tensor_scale) * Fraction(b.tensor_scale)
-    for i, j in np.ndindex(out.shape):
+    last, scale = accumulator.last, Fraction(a.tensor_scale) * Fraction(b.tensor_scale)
+    for (i, j), of_entry in (terms or terms_exact(a, b)).items():
 
         def draw(level: int, step: int, index: int, i: int = i, j: int = j) -> int:
             cast = last if accumulator.order is Order.CHUNKED and level == 2 else accumulator.cast
             key = Key(seed).fold(level, step, index).value
             return result_draw(i, j, key, cast) if cast.stochastic else 0
 
-        terms = []
-        for t in range(a.scales.shape[1]):
-            block = slice(t * size, (t + 1) * size)
-            pairs = zip(a.elements[i, block].tolist(), b.elements[block, j].tolist(), strict=True)
-            products = sum((Fraction(x) * Fraction(y) for x, y in pairs), Fraction(0))
-            terms.append(products * Fraction(float(a.scales[i, t])) * Fraction(float(b.scales[t, j])))
-        total = sum_exact(terms, accumulator, draw)
+        total = sum_exact(of_entry, accumulator, draw)
         if scale != 1 and total != 0 and math.isfinite(total):
             key = Key(seed).fold(0).value
             total = round_exact(
@@ -104,9 +118,12 @@ def test_every_pair_rounding_and_order_is_the_rational_one(
     left: str, right: str, rounding: str, order: str
 ) -> None:
     a, b = operands(left, right, (3, 165, 2), seed=len(left))
+    terms = terms_exact(a, b)
     for accumulator in ("float32", "bfloat16", "float16", "float8_e4m3fnuz", "q8.8"):
         result = matmul_blocks(a, b, accumulator=accumulator, rounding=rounding, order=order, seed=7)
-        expected = matmul_exact(a, b, parse_accumulator(order, Cast.from_names(accumulator, rounding)), 7)
+        expected = matmul_exact(
+            a, b, parse_accumulator(order, Cast.from_names(accumulator, rounding)), 7, terms
+        )
         assert (result.dtype, result.flags.c_contiguous) == (F32, True)
         assert_same(result, expected)
 
@@ -202,6 +219,24 @@ def test_a_sum_is_rounded_once() -> None:
     assert one(a[:2], b[:2], "mxfp8_e5m2") == 2.0**24
 
 
+@pytest.mark.parametrize("order", ["sequential", "chunked:1", "pairwise"])
+@pytest.mark.parametrize(("tail", "above"), [(2.0**-9, True), (-(2.0**-9), False), (0.0, False)])
+def test_a_tie_and_a_little_more_are_told_apart_58_bits_below(order: str, tail: float, above: bool) -> None:
+    # 2^40 + (2^16 +- 2^-18): the term has 35 bits, the sum 59. Half of float32's quantum at 2^40 is 2^16.
+    elements = np.zeros((1, 34), F32)
+    elements[0, [0, 32, 33]] = 256.0, 256.0, tail
+    x = Blocks(
+        elements=elements,
+        scales=np.array([[2.0**24, 1.0]], F32),
+        format=BLOCK_FORMATS["mxfp8_e4m3"],
+        axis=1,
+    )
+    y = replace(x, elements=np.abs(elements.T), scales=np.ones((2, 1), F32), axis=0)
+    rounded_up = order == "sequential" and above  # elsewhere the term is first rounded alone, to the tie
+    expected = 2.0**40 + (2.0**17 if rounded_up else 0.0)
+    assert matmul_blocks(x, y, order=order).tolist() == [[expected]]
+
+
 def test_scales_multiply_beyond_the_range_of_float32_and_come_back() -> None:
     assert one([448.0], [448.0], "mxfp8_e4m3", (2.0**127, 2.0**-127)) == 448.0**2
     assert one([1.0], [-1.0], "mxfp8_e4m3", (2.0**127, 2.0**127)) == -math.inf
@@ -218,6 +253,18 @@ def test_the_scales_of_the_tensors_multiply_the_sum() -> None:
     y = replace(of_elements([4.0] * 16, "nvfp4", 0, 256.0), tensor_scale=1 + 2.0**-23)
     assert matmul_blocks(x, y).tolist() == [[2.0**24 + 4]]
     assert matmul_blocks(x, y, rounding="up").tolist() == [[2.0**24 + 6]]
+
+
+def test_the_last_product_is_rounded_once() -> None:
+    # 2^60 - 1 = 537075 x 1047553 x 2049221: a float64 takes it for 2^60, float32 toward zero must not.
+    a, b = np.zeros((2, 1, 32), F32)
+    for k in range(20):
+        if 537075 >> k & 1:
+            a[0, k], b[0, k] = 2.0 ** (k // 2), 2.0 ** (k - k // 2)
+    x = replace(of_elements(a, "mxfp8_e5m2", 1), tensor_scale=1047553.0)
+    y = replace(of_elements(b, "mxfp8_e5m2", 0), tensor_scale=2049221.0)
+    assert matmul_blocks(x, y, rounding="toward_zero").tolist() == [[2.0**60 - 2.0**36]]
+    assert matmul_blocks(x, y, rounding="up").tolist() == [[2.0**60]]
 
 
 @pytest.mark.parametrize(
