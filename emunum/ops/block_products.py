@@ -268,20 +268,21 @@ def _sum_to_odd(parts: Term) -> Wide:
     if len(parts) == 1:
         return plain
     finite = np.isfinite(plain)
-    parts = [np.where(finite, part, 0.0) for part in parts]
+    parts = list(parts) if finite.all() else [np.where(finite, part, 0.0) for part in parts]
     # 1. Error-free passes from the last part to the first, until each absorbs its successor: then the first
-    #    is the sum rounded to nearest, and the second has the sign of all that is left.
+    #    is the sum rounded to nearest, and the second has the sign of all that is left. Two take one pass.
     while True:
         for n in range(len(parts) - 1, 0, -1):
             parts[n - 1], parts[n] = _two_sum(parts[n - 1], parts[n])
-        if all(bool((x + y == x).all()) for x, y in pairwise(parts)):
+        if len(parts) == 2 or all(bool((x + y == x).all()) for x, y in pairwise(parts)):
             break
     nearest, rest = parts[0], parts[1]
-    # 2. An even last bit goes to its neighbour on the side of the rest.
-    even = nearest.view(np.uint64) % np.uint64(2) == 0
-    beside = np.nextafter(nearest, np.copysign(np.inf, rest))
-    odd = np.where((rest != 0) & even, beside, nearest)
-    return np.where(finite, odd, plain)
+    # 2. An even last bit goes to its neighbour on the side of the rest: up in magnitude where signs agree.
+    bits = nearest.view(np.int64)
+    moves = (rest != 0) & (bits & 1 == 0)
+    away = np.signbit(rest) == np.signbit(nearest)
+    odd = (bits + np.where(away, moves, -1 * moves)).view(np.float64)
+    return odd if finite.all() else np.where(finite, odd, plain)
 
 
 def _two_sum(a: Wide, b: Wide) -> tuple[Wide, Wide]:

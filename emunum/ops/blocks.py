@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from emunum.formats import FLOAT32, Cast, Mode, Overflow, parse_mode
 from emunum.formats.blocks import BlockFormat, ScaleRule, parse_block_format, parse_scale_rule
-from emunum.formats.rounding import DEFAULT_RANDOM_BITS
+from emunum.formats.rounding import DEFAULT_RANDOM_BITS, Deterministic, When
 from emunum.kernels import cpu
 from emunum.kernels.random import Key
 from emunum.ops.arrays import _real
@@ -95,10 +95,11 @@ def quantize_blocks(
     count = values.shape[place]
     largest = np.maximum.reduceat(np.abs(values), np.arange(0, count, fmt.block_size), axis=place)
     finite = np.isfinite(largest)
-    largest = np.where(finite, largest, 0.0)
+    largest = np.where(finite, largest, 0.0).astype(np.float64)
     tensor_scale = _tensor_scale(largest, fmt) if fmt.tensor_scaled else 1.0
     scales = _scales(largest, tensor_scale, fmt, rule)
-    values = np.where(_spread(finite, fmt.block_size, place, count), values, 0.0)
+    if not finite.all():
+        values = np.where(_spread(finite, fmt.block_size, place, count), values, values.dtype.type(0))
     elements = _elements(values, _spread(scales, fmt.block_size, place, count), tensor_scale, fmt, to, seed)
     scales[~finite] = np.nan
     return Blocks(elements=elements, scales=scales, format=fmt, axis=place, tensor_scale=tensor_scale)
@@ -115,13 +116,12 @@ def dequantize_blocks(blocks: Blocks) -> NDArray[np.float64]:
     return blocks.elements * (scales * blocks.tensor_scale)
 
 
-def _within_reach(x: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Return x as float64, nonzero numbers held to 1 / _FAR..._FAR in magnitude, where nothing underflows."""
-    wide = x.astype(np.float64)
+def _within_reach(x: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
+    """Return x, nonzero float64 held to 1 / _FAR..._FAR in magnitude, where no quotient underflows."""
     if x.dtype == np.float32:
-        return wide
-    held = np.copysign(np.clip(np.abs(wide), 1 / _FAR, _FAR), wide)
-    return np.where(np.isfinite(wide) & (wide != 0), held, wide)
+        return x
+    held = np.copysign(np.clip(np.abs(x), 1 / _FAR, _FAR), x)
+    return np.where(np.isfinite(x) & (x != 0), held, x)
 
 
 def _tensor_scale(largest: NDArray[np.float64], format: BlockFormat) -> float:
@@ -154,7 +154,7 @@ def _scales(
 
 
 def _elements(
-    values: NDArray[np.float64],
+    values: NDArray[np.floating[Any]],
     scales: NDArray[np.float32],
     tensor_scale: float,
     format: BlockFormat,
@@ -163,8 +163,8 @@ def _elements(
 ) -> NDArray[np.float32]:
     """Return round(values / (scales tensor_scale))."""
     if format.power_of_two:
-        # |values| >= 2^-300 and so the quotient by a power of two is a float64.
-        elements = cpu.cast(values / scales, to, Key(seed))
+        carrier = np.float64 if _sees_underflow(to) else values.dtype.type
+        elements = cpu.cast(np.divide(values, scales, dtype=carrier), to, Key(seed))
     else:
         # The divisor is exact, of 8 + 24 bits, and the dividend one float64. Then the remainder r of the
         # quotient q is exact, r / b is rounded once, and the true one, in units of 2^-10 ulp(q), is at most
@@ -173,10 +173,21 @@ def _elements(
         divisor = scales * np.float64(tensor_scale)
         none = divisor == 0
         elements = cpu.rescale(values, 1.0, np.where(none, 1.0, divisor), to, Key(seed))
-        elements = np.where(none, np.copysign(0.0, values).astype(np.float32), elements)
+        zero = np.copysign(np.float32(0), elements) if format.element.has_negative_zero else np.float32(0)
+        np.copyto(elements, zero, where=none)
     if format.element.min < -format.largest:
         np.maximum(elements, np.float32(-format.largest), out=elements)
     return elements
+
+
+def _sees_underflow(to: Cast) -> bool:
+    """Whether rounding to `to` sees that a float32 quotient by a power of two underflowed.
+
+    Above 2^-126 such a quotient is exact. Modes that round the least tail away from zero must see what is
+    below; the others look at no bit below 2^-34 of the quantum, and most formats' quantum is above 2^-60.
+    """
+    least_counts = isinstance(to.mode.rule, Deterministic) and to.mode.rule.below is not When.NEVER
+    return least_counts or to.format.smallest < 2.0**-60
 
 
 def _spread(x: NDArray[Any], block_size: int, axis: int, count: int) -> NDArray[Any]:

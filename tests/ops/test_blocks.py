@@ -199,6 +199,16 @@ def test_nvfp4_blocks_far_below_the_largest_have_scale_0_and_signed_zeros() -> N
     assert_same(quantize_blocks(x, "nvfp4", scale="ceil").scales, [448.0, 2.0**-9])
 
 
+@pytest.mark.parametrize("element", ["float8_e4m3fnuz", "q2.6"])
+def test_elements_without_minus_0_have_one_zero_where_the_scale_is_0(element: str) -> None:
+    fmt = replace(BLOCK_FORMATS["nvfp4"], element=Format.from_name(element))
+    x = np.zeros(32, F32)
+    x[0], x[16:19] = 1e10, (-1.0, 1.0, -0.0)
+    blocks = quantize_blocks(x, fmt)
+    assert blocks.scales[1] == 0
+    assert_same(blocks.elements[16:19], [0.0, 0.0, 0.0])
+
+
 # ----------------------------------------------------------------------------------------------------
 # Against the rules in rational arithmetic
 # ----------------------------------------------------------------------------------------------------
