@@ -28,7 +28,8 @@ class ScaleRule(StrEnum):
     """s = 2^(floor(log2 A) - emax), emax the exponent of L: OCP MX 1.0, section 6.3. Elements between L and
     2^(emax + 1) saturate. For scales that are powers of two."""
     CEIL = "ceil"
-    """The least scale with A <= s L t: no element saturates unless the scale does."""
+    """The least scale with A <= s L t: no element saturates unless the scale does. (Elsewhere "rceil", and
+    "ceil" there is 2^(ceil(log2 A) - emax), which may be twice as large.)"""
     NEAREST = "nearest"
     """s = A / (L t), rounded once to nearest even. For scales with a significand."""
 

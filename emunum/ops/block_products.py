@@ -39,7 +39,7 @@ def matmul_blocks(
     random_bits: int = DEFAULT_RANDOM_BITS,
     seed: int = 0,
 ) -> NDArray[np.float32]:
-    """Matrix product of block formats, every partial sum rounded: OCP MX 1.0, sections 6.1 and 6.2.
+    """Matrix product of block formats, every partial sum rounded: the dot product of OCP MX 1.0, section 6.1.
 
     term_t[i, j] = sa[i, t] sb[t, j] (sum of a[i, k] b[k, j] over k in block t), an exact number;
     acc = round_acc(acc + term_t), t = 0, 1, ..., from +0: one rounding for each block. At the end

@@ -29,7 +29,8 @@ class Blocks:
 
     `elements` has x's shape; `scales` has ceil(n / block_size) in place of n at `axis`. Both are float32
     arrays of values: `emunum.encode(blocks.elements, blocks.format.element)` gives the codes, and
-    `emunum.encode(blocks.scales, blocks.format.scale)` those of the scales. ValueError if shapes do not fit.
+    `emunum.encode(blocks.scales, blocks.format.scale)` those of the scales. Raises ValueError if shapes do
+    not fit, or `tensor_scale` is no positive float32 value.
     """
 
     elements: NDArray[np.float32]
@@ -48,6 +49,11 @@ class Blocks:
             raise ValueError(
                 f"scales of shape {self.scales.shape} do not fit elements of shape {shape}: blocks of "
                 f"{self.format.block_size} along axis {self.axis} have scales of shape {expected}."
+            )
+        if not 0 < self.tensor_scale <= FLOAT32.max or float(np.float32(self.tensor_scale)) != self.tensor_scale:
+            raise ValueError(
+                f"tensor_scale {self.tensor_scale!r} is no positive float32 value: float(numpy.float32(...)) "
+                "makes it one."
             )
 
 

@@ -633,6 +633,13 @@ def test_blocks_whose_shapes_do_not_fit_are_refused() -> None:
         replace(blocks, axis=2)
 
 
+@pytest.mark.parametrize("scale", [0.0, -1.0, 0.1, 2.0**-150, 2.0**128, math.inf, math.nan])
+def test_the_scale_of_a_tensor_is_a_positive_float32_value(scale: float) -> None:
+    blocks = quantize_blocks([1.0], "nvfp4")
+    with pytest.raises(ValueError, match=r"tensor_scale .* is no positive float32 value"):
+        replace(blocks, tensor_scale=scale)
+
+
 def test_the_docstring_tells_the_truth() -> None:
     blocks = quantize_blocks([1.0, -3.0, 0.2, 14.0], "mxfp4_e2m1")
     assert (blocks.elements.tolist(), blocks.scales.tolist()) == ([0.5, -1.5, 0.0, 6.0], [2.0])
