@@ -12,12 +12,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from emunum.formats import Cast, Format
+from emunum.formats import Accumulator, Cast, Format, Mode
 
 if TYPE_CHECKING:
     from emunum.formats.blocks import BlockFormat
     from emunum.kernels.cpu.threads import get_threads, set_threads
-    from emunum.ops.arrays import decode, encode, from_ml_dtypes, matmul, quantize, to_ml_dtypes
+    from emunum.ops.arrays import (
+        decode,
+        dot,
+        encode,
+        from_ml_dtypes,
+        matmul,
+        matmul_error,
+        quantize,
+        sum,
+        to_ml_dtypes,
+    )
     from emunum.ops.block_products import matmul_blocks
     from emunum.ops.blocks import Blocks, dequantize_blocks, quantize_blocks
 
@@ -28,32 +38,40 @@ _HOME = {
     "Blocks": "emunum.ops.blocks",
     "decode": "emunum.ops.arrays",
     "dequantize_blocks": "emunum.ops.blocks",
+    "dot": "emunum.ops.arrays",
     "encode": "emunum.ops.arrays",
     "from_ml_dtypes": "emunum.ops.arrays",
     "get_threads": "emunum.kernels.cpu.threads",
     "matmul": "emunum.ops.arrays",
     "matmul_blocks": "emunum.ops.block_products",
+    "matmul_error": "emunum.ops.arrays",
     "quantize": "emunum.ops.arrays",
     "quantize_blocks": "emunum.ops.blocks",
     "set_threads": "emunum.kernels.cpu.threads",
+    "sum": "emunum.ops.arrays",
     "to_ml_dtypes": "emunum.ops.arrays",
 }
 
 __all__ = [
+    "Accumulator",
     "BlockFormat",
     "Blocks",
     "Cast",
     "Format",
+    "Mode",
     "decode",
     "dequantize_blocks",
+    "dot",
     "encode",
     "from_ml_dtypes",
     "get_threads",
     "matmul",
     "matmul_blocks",
+    "matmul_error",
     "quantize",
     "quantize_blocks",
     "set_threads",
+    "sum",
     "to_ml_dtypes",
 ]
 

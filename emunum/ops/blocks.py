@@ -50,7 +50,10 @@ class Blocks:
                 f"scales of shape {self.scales.shape} do not fit elements of shape {shape}: blocks of "
                 f"{self.format.block_size} along axis {self.axis} have scales of shape {expected}."
             )
-        if not 0 < self.tensor_scale <= FLOAT32.max or float(np.float32(self.tensor_scale)) != self.tensor_scale:
+        if (
+            not 0 < self.tensor_scale <= FLOAT32.max
+            or float(np.float32(self.tensor_scale)) != self.tensor_scale
+        ):
             raise ValueError(
                 f"tensor_scale {self.tensor_scale!r} is no positive float32 value: float(numpy.float32(...)) "
                 "makes it one."
