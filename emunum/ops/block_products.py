@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import Accumulator, Cast, Format, Order, Overflow, parse_accumulator
+from emunum.formats import Accumulator, Cast, Format, Order, Overflow
 from emunum.formats.blocks import BlockFormat
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import contract, cpu
@@ -17,7 +17,7 @@ from emunum.kernels.contract import Extent, Operation
 from emunum.kernels.cpu.matmul import round_result
 from emunum.kernels.cpu.threads import share
 from emunum.kernels.random import Key
-from emunum.ops.arrays import _cast
+from emunum.ops.arrays import _accumulator
 from emunum.ops.blocks import Blocks
 
 Wide = NDArray[np.float64]
@@ -58,10 +58,7 @@ def matmul_blocks(
     accumulator of precision p, p + random_bits + 2 is at most 53 (27 bits for float32).
     """
     _require_fit(a, b)
-    cast = _cast(accumulator, rounding, overflow, random_bits)
-    summation = parse_accumulator(
-        order, cast, None if outer is None else _cast(outer, rounding, overflow, random_bits)
-    )
+    summation = _accumulator(accumulator, rounding, overflow, order, outer, random_bits)
     _require_room(summation)
     terms = _terms(a, b)
     shape = a.elements.shape[0], b.elements.shape[1]
