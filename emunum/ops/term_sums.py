@@ -70,8 +70,8 @@ def sum_terms(
             return fold(0, count)
         case Order.EXACT | Order.TENSOR_CORE:
             raise ValueError(
-                f"order {accumulator.order} is not defined over blocks. Choose sequential, chunked:N, pairwise "
-                "or kahan."
+                f"order {accumulator.order} is not defined over blocks. Choose sequential, chunked:N, "
+                "pairwise or kahan."
             )
 
 

@@ -69,7 +69,7 @@ def scale_exact(top: Fraction, tensor_scale: float, fmt: BlockFormat, rule: str)
             return 2.0**-127
         power = power_not_above(top) - power_not_above(largest)
         if rule == "ceil":
-            power = power_not_above(top) - 20
+            power = power_not_above(top) - power_not_above(largest) - 2
             while top > largest * Fraction(2) ** power:
                 power += 1
         return 2.0 ** min(max(power, -127), 127)
@@ -346,6 +346,31 @@ def test_the_largest_and_smallest_float32_values(name: str, rule: str, end: floa
     for rounding in ("nearest", "up"):
         blocks = quantize_blocks(x, name, scale=rule, rounding=rounding)
         assert_blocks(blocks, quantize_exact(x, fmt, 0, rule, rounding))
+
+
+@pytest.mark.parametrize("rounding", ["up", "down", "to_odd", "toward_zero", "stochastic"])
+@pytest.mark.parametrize(
+    ("top", "least"), [(F32(2.0**127), F32(2.0**-149)), (2.0**120, 5e-324), (1.7e308, 1e-300)]
+)
+@pytest.mark.parametrize("name", ALL)
+def test_no_number_is_too_small_beside_the_largest_to_be_rounded_away_from_zero(
+    name: str, top: Any, least: Any, rounding: str
+) -> None:
+    fmt, x = BLOCK_FORMATS[name], np.array([top, least, -least, 0.0], np.result_type(top))
+    blocks = quantize_blocks(x, name, rounding=rounding)
+    assert_blocks(blocks, quantize_exact(x, fmt, 0, str(fmt.rules[0]), rounding))
+    away = {"up": 1, "down": 2, "to_odd": 3}.get(rounding, 0)
+    assert (blocks.elements[1] != 0, blocks.elements[2] != 0) == (bool(away & 1), bool(away & 2))
+
+
+def test_elements_as_wide_as_float32_lose_no_bit_to_their_scale() -> None:
+    # The scale is 2. (2^-133 + 2^-149) / 2 is above the tie 2^-134 by what no float32 holds there.
+    fmt = replace(BLOCK_FORMATS["mxfp8_e4m3"], element=Format.from_name("bfloat16"))
+    x = np.array([np.finfo(F32).max, 2.0**-133 + 2.0**-149], F32)
+    blocks = quantize_blocks(x, fmt, scale="ceil")
+    assert_same(blocks.scales, [2.0])
+    assert blocks.elements[1] == 2.0**-133
+    assert_blocks(blocks, quantize_exact(x, fmt, 0, "ceil"))
 
 
 @pytest.mark.parametrize("end", [2.0**128, 1e60, 1.7e308, 2.0**-150, 1e-60, 5e-324])
