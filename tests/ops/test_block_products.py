@@ -237,6 +237,29 @@ def test_a_tie_and_a_little_more_are_told_apart_58_bits_below(order: str, tail: 
     assert matmul_blocks(x, y, order=order).tolist() == [[expected]]
 
 
+def test_thirty_one_of_the_largest_products_do_not_drown_a_small_one() -> None:
+    # 31 x 57344^2 = 1519 x 2^26, and 2^-20 lies 57 bits below its first
+    a = [57344.0] * 31 + [2.0**-10]
+    assert one(a, a, "mxfp8_e5m2") == 1519 * 2.0**26
+    assert one(a, a, "mxfp8_e5m2", rounding="up") == 1519 * 2.0**26 + 2.0**13
+
+
+def test_scales_with_a_significand_multiply_exactly() -> None:
+    # 225 x 217 x n = 2^60 - 1, of which a float64 keeps 2^60; n is a sum of five products of float16.
+    n, rest = divmod(2**60 - 1, 225 * 217)
+    assert rest == 0
+    fmt = replace(
+        BLOCK_FORMATS["nvfp4"], element=Format.from_name("float16"), scale=Format.from_name("bfloat16")
+    )
+    digits = [n >> 11 * k & 2047 for k in range(5)]
+    left = [digit * 2.0**power for digit, power in zip(digits, (-7, 0, 4, 4, 15), strict=True)]
+    right = [2.0**power for power in (-7, -3, 4, 15, 15)]
+    x = Blocks(elements=np.array([left], F32), scales=np.array([[225]], F32), format=fmt, axis=1)
+    y = Blocks(elements=np.array([right], F32).T, scales=np.array([[217]], F32), format=fmt, axis=0)
+    assert matmul_blocks(x, y, rounding="toward_zero").tolist() == [[2.0**46 - 2.0**22]]
+    assert matmul_blocks(x, y, rounding="up").tolist() == [[2.0**46]]
+
+
 def test_scales_multiply_beyond_the_range_of_float32_and_come_back() -> None:
     assert one([448.0], [448.0], "mxfp8_e4m3", (2.0**127, 2.0**-127)) == 448.0**2
     assert one([1.0], [-1.0], "mxfp8_e4m3", (2.0**127, 2.0**127)) == -math.inf
@@ -280,6 +303,31 @@ def test_an_exact_zero_sum_is_minus_0_only_toward_minus_infinity(
     assert_same(result, [[-0.0 if negative else 0.0]])
     zeros = one([-0.0, 1.0, -1.0], [1.0, 1.0, 1.0], "mxfp8_e4m3", accumulator=accumulator, rounding=rounding)
     assert_same(zeros, 0.0)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("name", ["mxfp8_e4m3", "mxfp8_e5m2"])
+def test_zeros_have_the_signs_of_the_reference(name: str, order: str) -> None:
+    # Rows: zeros; a sum that cancels; -0; a negative number that underflows, then cancels or stays.
+    rows = np.zeros((5, 4, 32))
+    rows[1, 1, 0], rows[1, 2, 0] = 1.0, -1.0
+    rows[2] = -0.0
+    rows[3, 0, :2], rows[4, 0, 0] = (-(2.0**-20), 2.0**-20), -(2.0**-20)
+    a = quantize_blocks(rows.reshape(5, 128), name, 1)
+    b = quantize_blocks(np.ones((128, 1)), name, 0)
+    for accumulator in ("float32", "e4m3", "float8_e4m3fnuz"):
+        for rounding in ("nearest", "down", "up", "stochastic"):
+            result = matmul_blocks(a, b, accumulator=accumulator, rounding=rounding, order=order)
+            cast = Cast.from_names(accumulator, rounding)
+            assert_same(result, matmul_exact(a, b, parse_accumulator(order, cast)))
+
+
+def test_parts_of_an_exact_zero_leave_no_sign() -> None:
+    # 1 x 2^-10 and 2^-8 x 2^-2, one of them with an element that lies in a lower slice
+    assert_same(one([1.0, -(2.0**-8)], [2.0**-10, 2.0**-2], "mxfp8_e5m2", rounding="down"), 0.0)
+    assert_same(one([-1.0, 2.0**-8], [2.0**-10, 2.0**-2], "mxfp8_e5m2", rounding="down"), 0.0)
+    assert_same(one([-0.0], [1.0], "mxfp8_e4m3", rounding="down"), 0.0)
+    assert_same(one([-0.0], [1.0], "mxfp8_e5m2", rounding="down"), 0.0)
 
 
 # ----------------------------------------------------------------------------------------------------
