@@ -308,12 +308,13 @@ def test_an_exact_zero_sum_is_minus_0_only_toward_minus_infinity(
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", ["mxfp8_e4m3", "mxfp8_e5m2"])
 def test_zeros_have_the_signs_of_the_reference(name: str, order: str) -> None:
-    # Rows: zeros; a sum that cancels; -0; a negative number that underflows, then cancels or stays.
-    rows = np.zeros((5, 4, 32))
+    # Rows: zeros; a sum that cancels; -0; tiny terms that cancel, that come first, that come last.
+    rows = np.zeros((6, 4, 32))
     rows[1, 1, 0], rows[1, 2, 0] = 1.0, -1.0
     rows[2] = -0.0
     rows[3, 0, :2], rows[4, 0, 0] = (-(2.0**-20), 2.0**-20), -(2.0**-20)
-    a = quantize_blocks(rows.reshape(5, 128), name, 1)
+    rows[5, 3, 0] = -(2.0**-20)
+    a = quantize_blocks(rows.reshape(6, 128), name, 1)
     b = quantize_blocks(np.ones((128, 1)), name, 0)
     for accumulator in ("float32", "e4m3", "float8_e4m3fnuz"):
         for rounding in ("nearest", "down", "up", "stochastic"):
