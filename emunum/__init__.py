@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from emunum.ops.block_products import matmul_blocks
     from emunum.ops.blocks import Blocks, dequantize_blocks, quantize_blocks
+    from emunum.ops.integers import matmul_int8, quantize_int8
 
 __version__ = "0.1.0"
 
@@ -45,8 +46,10 @@ _HOME = {
     "matmul": "emunum.ops.arrays",
     "matmul_blocks": "emunum.ops.block_products",
     "matmul_error": "emunum.ops.arrays",
+    "matmul_int8": "emunum.ops.integers",
     "quantize": "emunum.ops.arrays",
     "quantize_blocks": "emunum.ops.blocks",
+    "quantize_int8": "emunum.ops.integers",
     "set_threads": "emunum.kernels.cpu.threads",
     "sum": "emunum.ops.arrays",
     "to_ml_dtypes": "emunum.ops.arrays",
@@ -68,8 +71,10 @@ __all__ = [
     "matmul",
     "matmul_blocks",
     "matmul_error",
+    "matmul_int8",
     "quantize",
     "quantize_blocks",
+    "quantize_int8",
     "set_threads",
     "sum",
     "to_ml_dtypes",

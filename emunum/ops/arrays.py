@@ -12,7 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emunum.formats import NAMED, Accumulator, Cast, Format, parse_accumulator, parse_mode, parse_overflow
+from emunum.formats import (
+    NAMED,
+    Accumulator,
+    Cast,
+    Format,
+    Mode,
+    parse_accumulator,
+    parse_mode,
+    parse_overflow,
+)
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import cpu
 from emunum.kernels.contract import code_dtype
@@ -24,7 +33,7 @@ def quantize(
     x: ArrayLike,
     format: str | Format,
     *,
-    rounding: str = "nearest",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     random_bits: int = DEFAULT_RANDOM_BITS,
     seed: int = 0,
@@ -45,7 +54,7 @@ def quantize(
     Raises ValueError for an unknown name or a number out of range, TypeError for data that is not real.
     """
     cast = _cast(format, rounding, overflow, random_bits)
-    return cpu.cast(_real(x, "x"), cast, Key(seed))
+    return cpu.cast(real(x, "x"), cast, Key(seed))
 
 
 def encode(x: ArrayLike, format: str | Format) -> NDArray[np.unsignedinteger[Any]]:
@@ -80,8 +89,8 @@ def matmul(
     b: ArrayLike,
     *,
     product: str | Format | None = None,
-    accumulator: str | Format = "float32",
-    rounding: str = "nearest",
+    accumulator: str | Format | Accumulator = "float32",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     fma: bool = False,
     order: str = "sequential",
@@ -99,6 +108,7 @@ def matmul(
     a: (M, K), b: (K, N), values as they are (round them first where the hardware would). float64 input
     must hold float32 values: to round it on the way in would round twice. Returns (M, N) float32.
 
+    accumulator: a format, which `order` and `outer` complete, or an emunum.Accumulator as it is.
     order: how the terms of a sum are added. "sequential" as above; "chunked:64" sums chunks of 64 terms,
     then the chunk sums, in the format `outer` (None: the accumulator's; "float32": promotion);
     "pairwise" in a binary tree; "kahan" with a compensation for each output; "exact" with one rounding;
@@ -129,8 +139,8 @@ def sum(
     x: ArrayLike,
     axis: int | None = None,
     *,
-    accumulator: str | Format = "float32",
-    rounding: str = "nearest",
+    accumulator: str | Format | Accumulator = "float32",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     order: str = "sequential",
     outer: str | Format | None = None,
@@ -174,9 +184,12 @@ def matmul_error(a: ArrayLike, b: ArrayLike, **options: Any) -> Errors:
     The exact product is taken in float64, whose error is far below any here; u is the unit roundoff of
     the format the sums end in.
     """
-    formats = (options.get("outer"), options.get("accumulator", "float32"))
-    last = next(format for format in formats if format is not None)
-    return errors_of(_carrier(a, "a"), _carrier(b, "b"), matmul(a, b, **options), _format(last))
+    accumulator = options.get("accumulator", "float32")
+    if isinstance(accumulator, Accumulator):
+        last = accumulator.last.format
+    else:
+        last = _format(options.get("outer") or accumulator)
+    return errors_of(_carrier(a, "a"), _carrier(b, "b"), matmul(a, b, **options), last)
 
 
 def to_ml_dtypes(codes: NDArray[np.unsignedinteger[Any]], format: str | Format) -> NDArray[Any]:
@@ -223,29 +236,33 @@ def _format(format: str | Format) -> Format:
     return format if isinstance(format, Format) else Format.from_name(format)
 
 
-def _cast(format: str | Format, rounding: str, overflow: str, random_bits: int) -> Cast:
+def _cast(format: str | Format, rounding: str | Mode, overflow: str, random_bits: int) -> Cast:
     return Cast(
         format=_format(format),
-        mode=parse_mode(rounding),
+        mode=rounding if isinstance(rounding, Mode) else parse_mode(rounding),
         overflow=parse_overflow(overflow),
         random_bits=random_bits,
     )
 
 
 def _accumulator(
-    format: str | Format,
-    rounding: str,
+    format: str | Format | Accumulator,
+    rounding: str | Mode,
     overflow: str,
     order: str,
     outer: str | Format | None,
     random_bits: int,
 ) -> Accumulator:
+    if isinstance(format, Accumulator):
+        if order != "sequential" or outer is not None:
+            raise ValueError("an Accumulator has an order and an outer sum of its own: leave them out here.")
+        return format
     inner = _cast(format, rounding, overflow, random_bits)
     last = None if outer is None else _cast(outer, rounding, overflow, random_bits)
     return parse_accumulator(order, inner, last)
 
 
-def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
+def real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     """Return x as native float32 or float64, exactly."""
     array = np.asarray(x)
     if array.dtype == np.float32:
@@ -267,7 +284,7 @@ def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
 
 def _carrier(x: ArrayLike, name: str) -> NDArray[np.float32]:
     """Return x as float32, exactly."""
-    array = _real(x, name)
+    array = real(x, name)
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32, copy=False)
     if narrow is not array:
