@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import Accumulator, Format, Overflow
+from emunum.formats import Accumulator, Format, Mode, Overflow
 from emunum.formats.blocks import BlockFormat
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import contract
@@ -22,8 +22,8 @@ def matmul_blocks(
     a: Blocks,
     b: Blocks,
     *,
-    accumulator: str | Format = "float32",
-    rounding: str = "nearest",
+    accumulator: str | Format | Accumulator = "float32",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     order: str = "sequential",
     outer: str | Format | None = None,
@@ -40,6 +40,7 @@ def matmul_blocks(
     a: (M, K) in blocks along its last axis, b: (K, N) in blocks along its first; their element formats
     may differ, their block sizes not. Returns (M, N) float32.
 
+    accumulator: a format, which `order` and `outer` complete, or an emunum.Accumulator as it is.
     order: "sequential" as above, "chunked:8" (in blocks), "pairwise" or "kahan", over the terms; `outer` is
     the format of sums of chunks. Random bits depend on the seed, the entry (i, j), the block and which
     rounding it is: a leading block of the result is the product of the leading rows and columns.

@@ -15,7 +15,7 @@ from emunum.formats.blocks import BlockFormat, ScaleRule, parse_block_format, pa
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS, Deterministic, When
 from emunum.kernels import cpu
 from emunum.kernels.random import Key
-from emunum.ops.arrays import _real
+from emunum.ops.arrays import real
 
 _FAR = 2.0**300
 """Beyond every value of every block format, as 1 / _FAR is below every one and every tail a mode sees."""
@@ -66,7 +66,7 @@ def quantize_blocks(
     axis: int = -1,
     *,
     scale: str | None = None,
-    rounding: str = "nearest",
+    rounding: str | Mode = "nearest",
     random_bits: int = DEFAULT_RANDOM_BITS,
     seed: int = 0,
 ) -> Blocks:
@@ -93,13 +93,9 @@ def quantize_blocks(
     """
     fmt = parse_block_format(format) if isinstance(format, str) else format
     rule = parse_scale_rule(scale, fmt)
-    to = Cast(
-        format=fmt.element,
-        mode=parse_mode(rounding),
-        overflow=Overflow.SATURATE,
-        random_bits=random_bits,
-    )
-    values = _within_reach(_real(x, "x"))
+    mode = rounding if isinstance(rounding, Mode) else parse_mode(rounding)
+    to = Cast(format=fmt.element, mode=mode, overflow=Overflow.SATURATE, random_bits=random_bits)
+    values = _within_reach(real(x, "x"))
     place = _axis(axis, values.ndim)
     count = values.shape[place]
     largest = np.maximum.reduceat(np.abs(values), np.arange(0, count, fmt.block_size), axis=place)

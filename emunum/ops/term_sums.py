@@ -125,7 +125,7 @@ def _round(x: Wide, to: Cast, key: Key) -> Wide:
         round_result(rounded, lowered, width, drop, place, (begin, end, 0, columns))
 
     share(job, rows, work=rounded.size)
-    return rounded if to.format.has_negative_zero else rounded + 0.0
+    return rounded
 
 
 def _sum_to_odd(parts: Term) -> Wide:

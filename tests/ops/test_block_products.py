@@ -17,7 +17,7 @@ from oracles import assert_same, result_draw
 
 import emunum
 from emunum import BlockFormat, Blocks, dequantize_blocks, matmul_blocks, quantize_blocks
-from emunum.formats import Accumulator, Cast, Format, Order, parse_accumulator
+from emunum.formats import Accumulator, Cast, Format, Mode, Order, parse_accumulator
 from emunum.formats.blocks import BLOCK_FORMATS
 from emunum.formats.exact import round_exact, sum_exact
 from emunum.kernels.random import Key
@@ -136,6 +136,14 @@ def test_sums_of_chunks_may_have_a_format_of_their_own(rounding: str) -> None:
     )
     cast, outer = Cast.from_names("bfloat16", rounding), Cast.from_names("float32", rounding)
     assert_same(result, matmul_exact(a, b, parse_accumulator("chunked:3", cast, outer), 1))
+
+
+def test_an_accumulator_may_come_as_a_value() -> None:
+    a, b = operands("nvfp4", "nvfp4", (3, 100, 3), seed=8)
+    chunked = parse_accumulator("chunked:2", Cast.from_names("bfloat16", "up"), Cast.from_names("float16"))
+    assert_same(matmul_blocks(a, b, accumulator=chunked), matmul_exact(a, b, chunked))
+    up = matmul_blocks(a, b, accumulator=Format.from_name("bfloat16"), rounding=Mode.UP)
+    assert_same(up, matmul_exact(a, b, Accumulator(cast=Cast.from_names("bfloat16", "up"))))
 
 
 @pytest.mark.parametrize("bits", [1, 8, 17, 27])

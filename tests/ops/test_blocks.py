@@ -16,7 +16,7 @@ from oracles import CAST, assert_same, element_draws
 
 import emunum
 from emunum import BlockFormat, Blocks, Format, dequantize_blocks, quantize_blocks
-from emunum.formats import Cast
+from emunum.formats import Cast, Mode
 from emunum.formats.blocks import BLOCK_FORMATS
 from emunum.formats.exact import round_exact
 
@@ -223,6 +223,12 @@ def test_every_rule_and_rounding_is_the_rational_one(name: str, rule: str, round
     x[1, 3] = -0.0
     blocks = quantize_blocks(x, name, scale=rule, rounding=rounding, seed=5)
     assert_blocks(blocks, quantize_exact(x, fmt, 1, rule, rounding, seed=5))
+
+
+def test_a_format_and_a_mode_may_come_as_values() -> None:
+    x = wide((2, 40), seed=3)
+    fmt = BLOCK_FORMATS["mxfp4_e2m1"]
+    assert_blocks(quantize_blocks(x, fmt, rounding=Mode.UP), quantize_exact(x, fmt, 1, "floor", "up"))
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2, -1, -2, -3])
