@@ -13,7 +13,7 @@ from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import contract
 from emunum.kernels.contract import Extent
 from emunum.kernels.random import Key
-from emunum.ops.arrays import _accumulator
+from emunum.ops.arrays import accumulator_of
 from emunum.ops.blocks import Blocks
 from emunum.ops.term_sums import WORD, Term, Wide, multiply_once, sum_terms
 
@@ -50,7 +50,7 @@ def matmul_blocks(
     accumulator of precision p, p + random_bits + 2 is at most 53 (27 bits for float32).
     """
     _require_fit(a, b)
-    summation = _accumulator(accumulator, rounding, overflow, order, outer, random_bits)
+    summation = accumulator_of(accumulator, rounding, overflow, order, outer, random_bits)
     _require_room(summation)
     terms = _terms(a, b)
     shape = a.elements.shape[0], b.elements.shape[1]

@@ -541,7 +541,8 @@ def quotient(a: Any, a_low: Any, b: Any) -> Any:
 
     The remainder a - q b is exact; its quotient is off by a few 2^-53 of itself. It is used for its
     integer part in units of 2^-10 ulp(q) and for being an integer there: the true one is a multiple of
-    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer.
+    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer. With a_low = 0 the
+    quotient of the remainder is rounded once, and b may have up to 44 bits.
     """
     q = a / b
     p, low = two_product(q, b)
