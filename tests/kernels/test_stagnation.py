@@ -1,4 +1,4 @@
-"""Sums that stop growing: published numbers, and ones worked out exactly, through the functions users call."""
+"""Sums that stop growing, and what keeps them growing: published and exactly known numbers."""
 
 from __future__ import annotations
 
