@@ -19,7 +19,8 @@ from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
 
 F32, F16 = np.float32, np.float16
-ORDERS = ("sequential", "chunked:1", "chunked:5", "chunked:64", "pairwise", "kahan", "exact")
+KERNELS = {"sequential": 0, "chunked:1": 1, "chunked:5": 1, "pairwise": 2, "kahan": 3, "exact": 4}
+ORDERS = tuple(KERNELS)
 MATMUL = 7
 
 
@@ -124,8 +125,20 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case)).replace(" ", "_"))
+# Every case has at least two orders and every order at least six cases: each pair is a kernel to compile.
+PAIRS = [
+    (case, order)
+    for n, case in enumerate(CASES)
+    for order in ORDERS
+    if case in (CASES[0], CASES[9]) or n % 5 in (KERNELS[order], (KERNELS[order] + 2) % 5)
+]
+
+
+def _label(x: object) -> str:
+    return "-".join(map(str, x)).replace(" ", "_") if isinstance(x, tuple) else str(x)
+
+
+@pytest.mark.parametrize(("case", "order"), PAIRS, ids=_label)
 def test_every_entry_is_the_rational_sum(case: tuple[str, ...], order: str) -> None:
     operands, product, inner, outer = case
     accumulator = summation(order, to(inner), to(outer) if outer else None)
@@ -174,7 +187,7 @@ any_cast = st.builds(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     order=st.sampled_from(ORDERS),
     product=st.none() | any_cast,
@@ -223,10 +236,11 @@ SPECIAL_SUMS = [
 def test_nan_infinities_and_zeros_through_every_mode(mode: str, order: str) -> None:
     b = np.array(SPECIAL_SUMS, F32).T
     a = np.ones((1, 3), F32)
-    for inner, outer in [("e5m2", "float32"), ("float32", None), ("e4m3fnuz", "e5m2"), ("e4m3", "e4m3fnuz")]:
-        accumulator = summation(
-            order, to(f"{inner} {mode} 4"), None if outer is None else to(f"{outer} {mode} 4")
-        )
+    formats = [("e5m2", "e4m3fnuz")]
+    if mode in ("nearest_even", "down", "up"):
+        formats += [("e4m3fnuz", "e5m2"), ("float32", "float16")]
+    for inner, outer in formats:
+        accumulator = summation(order, to(f"{inner} {mode} 4"), to(f"{outer} {mode} 4"))
         ours = cpu.matmul(a, b, None, accumulator, Key(3))
         assert_same(ours, matmul_exact(a, b, None, accumulator, 3), b[0], b[1], b[2])
 
