@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from oracles import assert_same
 
 import emunum
-from emunum.formats import MODES, Accumulator, Cast, Format, parse_accumulator
+from emunum.formats import MODES, Accumulator, Cast, Format, Order, parse_accumulator
 from emunum.formats.exact import multiply_exact, round_exact, sum_exact
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
@@ -71,19 +71,26 @@ def entry_exact(
     a: list[float], b: list[float], product: Cast | None, accumulator: Accumulator, key: int, i: int, j: int
 ) -> float:
     """Entry (i, j), from its row of a and its column of b."""
-    inner, sequential = accumulator.cast, accumulator.order == "sequential"
-    sharing = 4 if all(not x.stochastic or x.random_bits <= 16 for x in (inner, product or inner)) else 2
+    inner, outer = accumulator.cast, accumulator.last
+    D = 8 if all(not x.stochastic or x.random_bits <= 16 for x in (inner, product or inner)) else 4
 
     def of_term(cast: Cast, k: int, which: int, beside: Cast | None) -> int:
-        return draw_of(cast, (j, i, k // sharing, MATMUL), key, 2 * (k % sharing) + which, beside)
+        return draw_of(cast, (j, i, k // (D // 2), MATMUL), key, 2 * (k % (D // 2)) + which, beside)
 
     def of_sum(level: int, step: int, index: int) -> int:
-        if sequential:
-            return of_term(inner, step, 1, product)
-        counter = (j, i, step, MATMUL + 256 * level)
-        if accumulator.order == "chunked" and level == 2:
-            return draw_of(accumulator.last, counter, key, index)
-        return draw_of(inner, counter, key, index, product)
+        match accumulator.order:
+            case Order.KAHAN:
+                counter = (j, i, step // (D // 4), MATMUL + 256)
+                return draw_of(inner, counter, key, 4 * (step % (D // 4)) + index, product)
+            case Order.CHUNKED if level == 2:
+                return draw_of(outer, (j, i, step, MATMUL + 256), key, 0)
+            case Order.PAIRWISE if level >= 2:
+                height = level - 2
+                counter = (j, i, step, MATMUL + 256 * (1 + height // D))
+                return draw_of(inner, counter, key, height % D, product)
+            case Order.EXACT:
+                return draw_of(inner, (j, i, 0, MATMUL + 256), key, 0, product)
+        return of_term(inner, step, 1, product)
 
     terms: list[float | Fraction] = []
     for k, (x, y) in enumerate(zip(a, b, strict=True)):
@@ -166,6 +173,17 @@ def test_any_number_of_terms(order: str, terms: int) -> None:
         assert_same(ours, np.zeros((3, 2)))
 
 
+@pytest.mark.parametrize("random_bits", [16, 24])
+def test_a_tree_may_be_higher_than_a_call_has_draws(random_bits: int) -> None:
+    # Sums of 256 terms and of 16 are those of height 8 and 4, the first of the second call.
+    cast = to(f"bfloat16 stochastic {random_bits}")
+    rng = np.random.default_rng(0)
+    a, b = rng.uniform(0, 1, (1, 700)).astype(F16), rng.uniform(1, 2, (700, 2)).astype(F16)
+    accumulator = summation("pairwise", cast)
+    ours = cpu.matmul(a.astype(F32), b.astype(F32), None, accumulator, Key(8))
+    assert_same(ours, matmul_exact(a.astype(F32), b.astype(F32), None, accumulator, 8))
+
+
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("shape", [(0, 3, 4), (4, 3, 0), (0, 0, 0), (3, 0, 5), (50, 0, 3)])
 def test_the_shape_is_m_by_n_and_no_terms_give_plus_zero(order: str, shape: tuple[int, int, int]) -> None:
@@ -187,7 +205,7 @@ any_cast = st.builds(
 )
 
 
-@settings(max_examples=20)
+@settings(max_examples=12)
 @given(
     order=st.sampled_from(ORDERS),
     product=st.none() | any_cast,

@@ -244,7 +244,7 @@ def matmul_exact(a: np.ndarray, b: np.ndarray, accumulator: Accumulator, key: in
                 out[i, j] = parts[0] if parts else 0.0
                 continue
             for number, part in enumerate(parts):
-                word = philox4x32((j, i, number, 7 + 256 * 2), (key, 0))[0]
+                word = philox4x32((j, i, number, 7 + 256), (key, 0))[0]
                 draw = word % 2**width >> width - outer.random_bits
                 out[i, j] = add_exact(float(out[i, j]), part, outer, draw if outer.stochastic else 0)
     return out
