@@ -23,7 +23,7 @@ from emunum.kernels.random import Key, philox4x32
 F32, F16 = np.float32, np.float16
 KERNELS = {"sequential": 0, "chunked:1": 1, "chunked:5": 1, "pairwise": 2, "kahan": 3, "exact": 4}
 ORDERS = tuple(KERNELS)
-MATMUL = 7
+COLUMN_SUM, MATMUL = 6, 7
 
 
 def to(text: str) -> Cast:
@@ -70,28 +70,35 @@ def draw_of(
 
 
 def entry_exact(
-    a: list[float], b: list[float], product: Cast | None, accumulator: Accumulator, key: int, i: int, j: int
+    a: list[float],
+    b: list[float],
+    product: Cast | None,
+    accumulator: Accumulator,
+    key: int,
+    i: int,
+    j: int,
+    operation: int = MATMUL,
 ) -> float:
     """Entry (i, j), from its row of a and its column of b."""
     inner, outer = accumulator.cast, accumulator.last
     D = 8 if all(not x.stochastic or x.random_bits <= 16 for x in (inner, product or inner)) else 4
 
     def of_term(cast: Cast, k: int, which: int, beside: Cast | None) -> int:
-        return draw_of(cast, (j, i, k // (D // 2), MATMUL), key, 2 * (k % (D // 2)) + which, beside)
+        return draw_of(cast, (j, i, k // (D // 2), operation), key, 2 * (k % (D // 2)) + which, beside)
 
     def of_sum(level: int, step: int, index: int) -> int:
         match accumulator.order:
             case Order.KAHAN:
-                counter = (j, i, step // (D // 4), MATMUL + 256)
+                counter = (j, i, step // (D // 4), operation + 256)
                 return draw_of(inner, counter, key, 4 * (step % (D // 4)) + index, product)
             case Order.CHUNKED if level == 2:
-                return draw_of(outer, (j, i, step, MATMUL + 256), key, 0)
+                return draw_of(outer, (j, i, step, operation + 256), key, 0)
             case Order.PAIRWISE if level >= 2:
                 height = level - 2
-                counter = (j, i, step, MATMUL + 256 * (1 + height // D))
+                counter = (j, i, step, operation + 256 * (1 + height // D))
                 return draw_of(inner, counter, key, height % D, product)
             case Order.EXACT:
-                return draw_of(inner, (j, i, 0, MATMUL + 256), key, 0, product)
+                return draw_of(inner, (j, i, 0, operation + 256), key, 0, product)
         return of_term(inner, step, 1, product)
 
     terms: list[float | Fraction] = []
@@ -173,6 +180,21 @@ def test_any_number_of_terms(order: str, terms: int) -> None:
     assert_same(ours, matmul_exact(a, b, cast, accumulator, 5))
     if terms == 0:
         assert_same(ours, np.zeros((3, 2)))
+
+
+@pytest.mark.parametrize("order", ["chunked:5", "pairwise", "kahan", "exact"])
+def test_columns_are_added_in_any_order_with_draws_of_their_own(order: str) -> None:
+    cast = to("e4m3 stochastic 16")
+    accumulator = summation(order, cast, to("bfloat16 stochastic 20"))
+    x = numbers(Format.from_name("e4m3"), (13, 5), np.random.default_rng(3))
+    sums = [
+        entry_exact([1.0] * 13, x.T[j].tolist(), None, accumulator, 5, 0, j, COLUMN_SUM) for j in range(5)
+    ]
+    assert_same(cpu.column_sum(x, accumulator, Key(5)), sums)
+    assert_same(
+        cpu.column_sum(x, summation(order, to("e4m3")), Key(5)),
+        matmul_exact(np.ones((1, 13), F32), x, None, summation(order, to("e4m3")))[0],
+    )
 
 
 @pytest.mark.parametrize("random_bits", [16, 24])

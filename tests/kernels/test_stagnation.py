@@ -19,11 +19,7 @@ F32 = np.float32
 
 def partial_sums(terms: np.ndarray, format: str, counts: list[int]) -> list[float]:
     """Sums of the first n terms in a format, for each n: every partial sum rounded to nearest even."""
-    found = []
-    for n in counts:
-        row, column = np.ones((1, n), F32), terms[:n, None]
-        found.append(float(emunum.matmul(row, column, product=format, accumulator=format)[0, 0]))
-    return found
+    return [float(emunum.sum(terms[:n], accumulator=format)) for n in counts]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -85,12 +81,10 @@ CHUNKED = [
 def test_chunks_keep_sums_of_e6m9_growing(chunk: int, n: int, value: float) -> None:
     # The figure of Wang et al. (Training deep neural networks with 8-bit floating point numbers, 2018).
     x = np.random.default_rng(0).uniform(1 - 3**0.5, 1 + 3**0.5, 65536)
-    terms = emunum.quantize(x, "e6m9")[:n, None]
-    ones = np.ones((1, n), F32)
-    ours = emunum.matmul(ones, terms, product="e6m9", accumulator="e6m9", order=f"chunked:{chunk}")
-    assert ours[0, 0] == value
+    terms = emunum.quantize(x, "e6m9")[:n]
+    assert emunum.sum(terms, accumulator="e6m9", order=f"chunked:{chunk}") == value
     if chunk == 1:  # chunks of one term are no chunks
-        assert emunum.matmul(ones, terms, product="e6m9", accumulator="e6m9")[0, 0] == value
+        assert emunum.sum(terms, accumulator="e6m9") == value
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -99,10 +93,10 @@ def test_chunks_keep_sums_of_e6m9_growing(chunk: int, n: int, value: float) -> N
 
 
 def updated(steps: int, samples: int, **options: Any) -> np.ndarray:
-    """`samples` weights after so many updates: column j has its own random bits."""
-    terms = np.array([[1.0] + [2.0**-10] * steps], F32)
-    ones = np.ones((steps + 1, samples), F32)
-    return emunum.matmul(terms, ones, accumulator="bfloat16", **options)[0]
+    """`samples` weights after so many updates: each column has its own random bits."""
+    terms = np.full((steps + 1, samples), 2.0**-10, F32)
+    terms[0] = 1
+    return emunum.sum(terms, axis=0, accumulator="bfloat16", **options)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "nearest_away", "toward_zero", "down"])
@@ -137,11 +131,11 @@ def test_with_fewer_than_three_bits_an_eighth_is_nothing(random_bits: int) -> No
 
 
 def test_of_the_eight_draws_of_three_bits_one_goes_up() -> None:
-    # 1 + 2^-10 = (128 + 1/8) 2^-7: 1 + R >= 8 for R = 7. A seed's draw for the second sum (k = 1) of entry
-    # (0, j) is the top three bits of draw 3 of the call (j, 0, 0, MATMUL = 7): the upper half of word 1.
+    # 1 + 2^-10 = (128 + 1/8) 2^-7: 1 + R >= 8 for R = 7. A seed's draw for the second sum (k = 1) of column
+    # j is the top three bits of draw 3 of the call (j, 0, 0, COLUMN_SUM = 6): the upper half of word 1.
     samples, seed = 64, 5
     w = updated(1, samples, rounding="stochastic", random_bits=3, seed=seed)
-    draws = [philox4x32((j, 0, 0, 7), (seed, 0))[1] >> 29 for j in range(samples)]
+    draws = [philox4x32((j, 0, 0, 6), (seed, 0))[1] >> 29 for j in range(samples)]
     assert set(draws) == set(range(8))
     assert_same(w, [1 + 2.0**-7 if r == 7 else 1.0 for r in draws])
 
