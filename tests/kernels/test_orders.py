@@ -296,6 +296,21 @@ def test_opposite_numbers_add_up_to_minus_zero_toward_minus_infinity_only(mode: 
     assert_same(ours, [[zero, zero]])
 
 
+@pytest.mark.parametrize("order", [order for order in ORDERS if order != "kahan"])
+def test_a_zero_without_a_sign_brings_none_into_the_sum(order: str) -> None:
+    # -2^-23 is far too small for either format with one zero. Toward -Inf +0 + -0 is -0, but +0 + +0 is +0.
+    # (Kahan's first step there, +0 - +0, is -0 anyway.)
+    a, b = np.full((1, 2), 2.0**-13, F32), np.full((2, 1), -(2.0**-10), F32)
+    down = to("e4m3 down")
+    of_products = summation(order, down)
+    assert_same(cpu.matmul(a, b, to("e4m3b11fnuz"), of_products, Key(0)), [[0.0]])
+    # The same numbers where -0 exists: +0 + -0, and then -0 + -0.
+    assert_same(cpu.matmul(a, b, to("e4m3"), of_products, Key(0)), [[-0.0]])
+    if order.startswith("chunked"):
+        of_chunks = summation(order, to("e4m3fnuz"), down)
+        assert_same(cpu.matmul(a, b, None, of_chunks, Key(0)), [[0.0]])
+
+
 def test_an_exact_sum_does_not_overflow_on_the_way() -> None:
     a = np.ones((1, 4), F32)
     b = np.array([[2.0**127], [2.0**127], [-(2.0**127)], [-(2.0**127) * (1 - 2.0**-24)]], F32)
