@@ -19,10 +19,10 @@ import numba
 import numpy as np
 
 from emunum.formats import Accumulator, Cast
-from emunum.kernels import cpu
 from emunum.kernels.contract import Extent
 from emunum.kernels.cpu import integers
 from emunum.kernels.cpu.compile import _EXACT, compiled, inlined, widest_vectors
+from emunum.kernels.cpu.products import order_kernel
 from emunum.kernels.cpu.threads import share
 
 _TERMS = 4
@@ -115,7 +115,7 @@ def multiply_add_cost(product: Cast | None, accumulator: Cast, a: Extent, b: Ext
     Without random bits: the main loop takes in four terms for each sum that it stores. With them: the loop
     of Philox calls, each of which serves 64 // width terms, and the loop that rounds one term.
     """
-    kernel, how = cpu._order_kernel(product, Accumulator(cast=accumulator), a, b, 1, None)
+    kernel, how = order_kernel(product, Accumulator(cast=accumulator), a, b, 1, None)
     matrix, word = np.empty((1, 1), np.float32), np.uint32(0)
     place, tile = (0, 0, 1, 0, 1, 0, word, word, word), (0, 1, 0, 1)
     loops = _full_loops(_assembly_for(kernel, matrix, matrix, matrix, how, place, tile))
