@@ -165,6 +165,37 @@ def test_code_that_cannot_be_read_has_no_cost(monkeypatch):
     assert inspection.multiply_add_cost(stochastic, stochastic, e4m3, e4m3) is None
 
 
+def repeated(count: int, *others: str, label: str) -> str:
+    return body(*["vaddps\t%zmm0, %zmm1, %zmm1"] * count, *others, label=label)
+
+
+STORE = "vmovups\t%zmm1, (%rdx)"
+
+
+def test_a_plain_multiply_add_is_a_quarter_of_what_the_loop_of_four_terms_takes_for_a_sum(monkeypatch):
+    four, one = repeated(64, STORE, label=".LBB0_1"), repeated(36, STORE, STORE, label=".LBB0_2")
+    e4m3, to = Extent.of(Format.from_name("e4m3")), Cast.from_names("e4m3")
+    monkeypatch.setattr(inspection, "_assembly_for", lambda *_: four + one)
+    assert inspection.multiply_add_cost(to, to, e4m3, e4m3) == 64 / 16 / 4
+    # One loop alone may be either, and two alike may be anything.
+    for unclear in (four, one, four + repeated(60, STORE, label=".LBB0_2")):
+        monkeypatch.setattr(inspection, "_assembly_for", lambda *_, text=unclear: text)
+        assert inspection.multiply_add_cost(to, to, e4m3, e4m3) is None
+
+
+@pytest.mark.parametrize(("random_bits", "terms_a_call"), [(16, 4), (17, 2)])
+def test_a_stochastic_multiply_add_is_its_rounding_and_its_part_of_a_call(
+    monkeypatch, random_bits, terms_a_call
+):
+    # 8 calls of four words an iteration, and 32 roundings.
+    calls = ["vpmuludq\t%zmm0, %zmm1, %zmm1", *["vpmovqd\t%zmm1, (%r8)"] * 4]
+    text = repeated(67, *calls, label=".LBB0_1") + repeated(80, STORE, STORE, label=".LBB0_2")
+    monkeypatch.setattr(inspection, "_assembly_for", lambda *_: text)
+    e4m3, to = Extent.of(Format.from_name("e4m3")), Cast.from_names("e4m3", "stochastic", "auto", random_bits)
+    cost = inspection.multiply_add_cost(to, to, e4m3, e4m3)
+    assert cost == (67 + 1 + 4) / 8 / terms_a_call + 80 / 32
+
+
 def test_calibration_steps_every_number(threads):
     x, step = np.arange(8, dtype=np.uint32), 0x9E3779B9
     inspection._spin(x, np.uint32(step), 2)
