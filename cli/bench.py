@@ -69,16 +69,19 @@ def command(
 
 
 def _print(rows: list[Row], threads: int) -> None:
-    console = Console(width=None if Console().is_terminal else 140)
+    console = Console(width=None if Console().is_terminal else 160)
     for group in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == group]
         references = {row["reference"] for row in own if row["reference"] != row["name"]}
-        beside = references.pop() if len(references) == 1 else "reference"
+        alike = len(references) == 1
+        ratio = f"ratio to {next(iter(references))}" if alike else "ratio to reference"
         unit = own[-1]["unit"]
         table = Table(title=f"{group}: {unit}, {threads} threads")
         table.add_column("case")
-        for column in ("median", "slowest", "fastest", f"ratio to {beside}", "limit", "share of limit"):
+        for column in ("median", "slowest", "fastest", ratio, "limit", "share of limit"):
             table.add_column(column, justify="right")
+        if not alike:
+            table.add_column("reference")
         for row in own:
             table.add_row(
                 row["name"] if row["unit"] == unit else f"{row['name']} ({row['unit']})",
@@ -86,6 +89,7 @@ def _print(rows: list[Row], threads: int) -> None:
                 _ratio(row["ratio_to_reference"]),
                 _rate(row["limit_per_s"]),
                 _ratio(row["share_of_limit"]),
+                *([] if alike else [row["reference"]]),
             )
         console.print(table)
 

@@ -43,6 +43,22 @@ def test_the_table_has_a_limit_for_what_has_one(emunum):
     assert [cell.strip() for cell in chunked.split("│")[-3:-1]] == ["-", "-"]
 
 
+def test_references_that_differ_have_a_column(emunum, monkeypatch):
+    def case(name, reference):
+        return bench.Case(
+            group="g", name=name, work=1, unit="u", prepare=lambda: lambda: None, reference=reference
+        )
+
+    cases = [case("a", "a"), case("b", "a"), case("c", "b")]
+    monkeypatch.setattr(bench, "cases", lambda **_: cases)
+    lines = emunum("bench").out.splitlines()
+    assert [line.split("│")[-2].strip() for line in lines if "│" in line] == ["a", "a", "b"]
+    monkeypatch.setattr(bench, "cases", lambda **_: cases[:2])
+    out = emunum("bench").out
+    assert "ratio to a" in out
+    assert "reference" not in out
+
+
 def test_a_library_that_is_missing_is_named_under_the_table(emunum, monkeypatch):
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     result = emunum("bench", "--quick", "--only", "ml_dtypes bfloat16")
