@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import strategies as st
 
-from emunum.formats import NAMED, Cast, Format, Mode, Overflow
+from emunum.formats import MODES as BY_NAME
+from emunum.formats import NAMED, Cast, Format, Mode
 from emunum.formats.exact import decode_exact
 
 F32 = np.float32
@@ -23,15 +24,36 @@ IN_ML_DTYPES = tuple(name for name in NAMED if name not in ("float16", "tfloat32
 ODD_WIDTHS = ("e2m0", "e5m0", "e8m0", "e2m1", "e6m9", "e3m20", "e8m20", "e5m21", "e8m22", "e2m23")
 """Corners of eXmY: p = 1, the widest exponents, the most significand bits, and where algorithms change."""
 
-MODES = tuple(Mode)
-OVERFLOWS = tuple(Overflow)
+P3109 = (
+    *("binary8p1se", "binary8p3se", "binary8p3sf", "binary8p4se", "binary8p7sf", "binary6p3se"),
+    *("binary8p1uf", "binary8p3ue", "binary8p4uf", "binary8p8ue", "binary8p8uf", "binary5p1ue"),
+    *("binary3p1se", "binary3p2sf", "binary3p3uf", "binary16p8se", "binary16p11sf", "binary12p5ue"),
+)
+"""Signed and unsigned, extended and finite, P = 1 up to K (unsigned) and K - 1, 3 to 16 bits."""
+FIXED = ("q4.4", "q1.7", "q8.0", "int8", "int2", "q2.14", "q1.23", "int16")
+FLUSHED = ("e4m3_ftz", "e5m2_ftz", "e4m3fnuz_ftz", "e3m2fn_ftz", "float16_ftz", "bfloat16_ftz", "float32_ftz")
+NEW_FAMILIES = (*P3109, *FIXED, *FLUSHED, "binary8p3se_ftz", "binary8p4uf_ftz")
+
+MODES = tuple(BY_NAME.values())
+DETERMINISTIC = tuple(mode for mode in MODES if not mode.stochastic)
+STOCHASTIC = tuple(mode for mode in MODES if mode.stochastic)
+OVERFLOWS = ("ieee", "saturate", "propagate")
+"""The rules of every format; `auto` is one of the first two, and only fixed point can `wrap`."""
+
+
+def overflows(format: Format) -> tuple[str, ...]:
+    """Every overflow rule a format can have."""
+    return (*OVERFLOWS, "wrap") if format.fixed_point else OVERFLOWS
+
 
 SPECIALS = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], F32)
 
 
-def cast(name: str | Format, mode: str = "nearest", overflow: str = "auto", random_bits: int = 16) -> Cast:
+def cast(
+    name: str | Format, mode: str | Mode = "nearest", overflow: str = "auto", random_bits: int = 16
+) -> Cast:
     """Spelled short, because every test needs one."""
-    return Cast.from_names(name if isinstance(name, str) else name.name, mode, overflow, random_bits)
+    return Cast.from_names(name if isinstance(name, str) else name.name, str(mode), overflow, random_bits)
 
 
 def casts(names: Iterable[str], random_bits: Iterable[int] = (16,)) -> list[Cast]:
@@ -39,9 +61,9 @@ def casts(names: Iterable[str], random_bits: Iterable[int] = (16,)) -> list[Cast
     return [
         cast(name, mode, overflow, n)
         for name in names
-        for overflow in OVERFLOWS
+        for overflow in overflows(Format.from_name(name))
         for mode in MODES
-        for n in (random_bits if mode is Mode.STOCHASTIC else (16,))
+        for n in (random_bits if mode.stochastic else (16,))
     ]
 
 
@@ -49,7 +71,7 @@ def label(to: object) -> str | None:
     """A cast's name in a test id."""
     if not isinstance(to, Cast):
         return None
-    bits = str(to.random_bits) if to.mode is Mode.STOCHASTIC else ""
+    bits = str(to.random_bits) if to.stochastic else ""
     return f"{to.format}-{to.mode}{bits}-{to.overflow}"
 
 
