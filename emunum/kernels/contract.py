@@ -31,12 +31,15 @@ from emunum.formats.rounding import Deterministic, Stochastic
 #                uses call (n // (16 D)) 16 + n % 16 and draw (n % (16 D)) // 16 of its D draws: 16
 #                neighbours share a draw number, which lets a vector unit make their calls together.
 #   matmul       counter (column, row, k // (D / 2), MATMUL); draw 2 (k % (D / 2)) + which, which = 0 for
-#                the product and 1 for the sum. Rounding the result to another format: counter
-#                (column, row, 0xffffffff, MATMUL), draw 0.
-#   other orders products draw as above. Sums: operation MATMUL + 256 level. Level 1: counter word 2 is k;
-#                draw 0 rounds the partial sum of a chunk or the leaf of a tree, draws 0..3 are Kahan's
-#                four. chunked: level 2, counter word 2 is the number of the chunk. pairwise: level 2 + l
-#                adds two sums of up to 2^l terms, counter word 2 is the last k (K at the end of the tree).
+#                the product and 1 for the sum that takes it in: the running sum, that of a chunk, the
+#                leaf of a tree. Rounding the result to another format: counter (column, row, 0xffffffff,
+#                MATMUL), draw 0. The other sums of an order, with last word MATMUL + 256:
+#                  chunked, tensor_core  third word the number of the chunk, draw 0: the outer sum
+#                  exact                 third word 0, draw 0
+#                  kahan                 third word k // (D / 4), draws 4 (k % (D / 4)) + 0..3: its four
+#                  pairwise              the sum of two of up to 2^h terms: third word its last k (K where
+#                                        it has fewer than 2^(h+1) terms), draw h % D, last word
+#                                        MATMUL + 256 (1 + h // D)
 #   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k.
 #
 # D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.
@@ -129,6 +132,23 @@ class MagicNearest(NamedTuple):
     floor: Any  # exponent field of emin, in place
     offset: Any  # what turns an exponent field into the magic number
     input_limit: Any  # inputs are cut to this magnitude so that the magic number is finite
+
+
+class MagicClamped(NamedTuple):
+    """The same without the sign of zero, saturating: a few instructions less."""
+
+    max: Any
+    floor: Any
+    offset: Any
+
+
+class MagicScaled(NamedTuple):
+    """The same without the sign of zero, overflowing to Inf from 2^(emax + 1) on."""
+
+    up: Any  # 2^(127 - emax), which takes 2^(emax + 1) to Inf
+    down: Any
+    floor: Any
+    offset: Any
 
 
 class BitsNearest(NamedTuple):
@@ -252,17 +272,21 @@ def lower_conversion(cast: Cast, source: Extent | None) -> Lowered:
     The extent bounds only what is finite; Inf and NaN may always occur.
     """
     if source is None:
-        return _with_range(cast, None)
-    return _with_range(cast, lambda limits: _narrow(cast, source, limits, cut=limits[0] < math.inf))
+        return _one_zero(cast, _with_range(cast, None))
+    cut = _alike_beyond(cast)  # values may be limited to the format's size: beyond, they are all alike
+    return _one_zero(cast, _with_range(cast, lambda limits: _narrow(cast, source, limits, cut=cut)))
 
 
 @cache
-def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = False) -> Lowered:
+def lower_product(
+    cast: Cast | None, a: Extent, b: Extent, one_zero: bool = False, zero_sign: bool = True
+) -> Lowered:
     """Lower round(a b); `cast` None keeps the product exact.
 
     A product of two float32 values has at most 48 bits and is always exact in float64. `one_zero` asks
     for the one zero of a format without -0 at once: needed where a format that has -0 adds the product,
-    for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end.
+    for -0 + -0 is -0. Elsewhere the sign of a zero term decides nothing and is set right at the end:
+    without `zero_sign` it may be any.
     """
     product = a.times(b)
     if cast is None:
@@ -271,7 +295,9 @@ def lower_product(cast: Cast | None, a: Extent, b: Extent, one_zero: bool = Fals
         return _unrounded(np.float32)
     fits = product.exact_in_float32
     lowered = _with_range(cast, (lambda limits: _narrow(cast, product, limits)) if fits else None)
-    return OneZero(lowered) if one_zero else lowered
+    if one_zero:
+        return _one_zero(cast, lowered)
+    return lowered if zero_sign else _without_zero_sign(cast, lowered)
 
 
 @cache
@@ -281,6 +307,7 @@ def lower_sum(
     b: Extent,
     b_carrier: type[np.floating[Any]] = np.float32,
     one_zero: bool = False,
+    zero_sign: bool = True,
 ) -> Lowered:
     """Lower round(a + b), where a and b are float32 values, or b is a float64 (an exact product).
 
@@ -289,7 +316,8 @@ def lower_sum(
     subnormal in the target are exact. Otherwise TwoSum's residual decides: beside a float32 where its
     bits reach down to the last one that the mode looks at, else beside a float64. A sum beyond float32 is
     beyond the target's range too, and so may be taken for Inf where both become the same. `one_zero` is
-    as in lower_product.
+    as in lower_product. Without `zero_sign` a is no -0; then no sum is that a multiple of the target's
+    smallest value makes, and the rounding need not look for one.
     """
     if is_native(cast) and b_carrier is np.float32 and not one_zero:
         return _unrounded(np.float32)
@@ -312,14 +340,36 @@ def lower_sum(
         lowered = _with_range(cast, narrow, otherwise=TwoSum)
     else:
         lowered = _with_range(cast, None, otherwise=TwoSum)
-    lowered = OneZero(lowered) if one_zero else lowered
+    if not zero_sign and total.low >= target.low:
+        lowered = _without_zero_sign(cast, lowered)
+    lowered = OneZero(lowered) if one_zero else lowered  # outside TwoSum
     return ZeroDown(lowered) if cast.mode.negative_zero_sums and cast.format.has_negative_zero else lowered
 
 
 @cache
 def lower_quotient(cast: Cast) -> Lowered:
     """Lower the rounding of a float64 with a residual: a quotient, a root."""
-    return _with_range(cast, None)
+    return _one_zero(cast, _with_range(cast, None))
+
+
+def _one_zero(cast: Cast, lowered: Lowered) -> Lowered:
+    """Make every zero +0 where the format has no other."""
+    if cast.format.has_negative_zero:
+        return lowered
+    signless = _without_zero_sign(cast, lowered)
+    return OneZero(lowered) if signless is lowered else signless
+
+
+def _without_zero_sign(cast: Cast, lowered: Lowered) -> Lowered:
+    if isinstance(lowered, MagicNearest):
+        if lowered.overflow == lowered.max:
+            return MagicClamped(lowered.max, lowered.floor, lowered.offset)
+        emax = cast.format.emax
+        next_up = (2 - cast.format.eps) * 2.0**emax == cast.format.max  # 2^(emax + 1) comes after max
+        if lowered.overflow == np.inf and next_up:
+            up, down = np.float32(2.0 ** (127 - emax)), np.float32(2.0 ** (emax - 127))
+            return MagicScaled(up, down, lowered.floor, lowered.offset)
+    return lowered
 
 
 def slices_of(terms: Extent, count: int) -> NDArray[np.float64]:
@@ -479,13 +529,16 @@ def _word(cast: Cast, dtype: type[np.floating[Any]], limits: _Limits) -> Lowered
 
 
 class CodeLayout(NamedTuple):
-    """A format's bit layout, for encode and decode."""
+    """A float format's bit layout, for encode and decode."""
 
     sign: Any  # sign bit, or 0
     mantissa_bits: Any
     rebias: Any  # exponent field of float32 minus that of the format, in place in a float32
-    smallest: Any  # 2^(emin - m)
-    smallest_normal: Any
+    quantum: Any  # 2^(emin - m)
+    counted: Any  # codes below this count quanta: the subnormals and the first binade
+    counted_value: Any  # 2^(emin + 1), the value of that code
+    least_code: Any  # codes below this read as `zero`
+    zero: Any
     max_code: Any
     infinity: Any  # code of Inf, or all ones where there is none
     nan: Any  # code of NaN, or all ones where there is none
@@ -493,14 +546,17 @@ class CodeLayout(NamedTuple):
 
 @cache
 def lower_codes(format: Format) -> CodeLayout:
-    """Lower the layout of a format's codes."""
-    none = 0xFFFFFFFF
+    """Lower the layout of a format's codes. Fixed point has none: its codes are the integers."""
+    none, one = 0xFFFFFFFF, 1 << format.mantissa_bits
     return CodeLayout(
         sign=np.uint32(1 << (format.bits - 1) if format.signed else 0),
         mantissa_bits=np.uint32(format.mantissa_bits),
-        rebias=np.uint32((127 - format.bias) << 23),
-        smallest=np.float32(format.smallest),
-        smallest_normal=np.float32(format.smallest_normal),
+        rebias=np.uint32(((127 - format.bias) << 23) & none),
+        quantum=np.float32(2.0 ** (format.emin - format.mantissa_bits)),
+        counted=np.uint32(2 * one if format.has_zero else 0),
+        counted_value=np.float32(2.0 ** (format.emin + 1) if format.has_zero else 0),
+        least_code=np.uint32(1 if format.subnormals else one),
+        zero=np.float32(0 if format.has_zero else format.smallest),
         max_code=np.uint32(format.max_code),
         infinity=np.uint32(none if format.infinity_code is None else format.infinity_code),
         nan=np.uint32(none if format.nan_code is None else format.nan_code),

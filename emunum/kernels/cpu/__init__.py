@@ -61,7 +61,7 @@ def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None 
     result = np.empty(x.shape, np.float32) if out is None else out
     source, target = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
     _share(lambda begin, end: elementwise.cast(source, target, lowered, random, begin, end), target.size)
-    return _with_zeros_of(to, result)
+    return result
 
 
 def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array | None) -> Array:
@@ -89,21 +89,23 @@ def subtract(a: Array, b: Array, to: Cast, key: Key) -> Array:
 
 def _sum(a: Array, b: Array, sign: np.float32, to: Cast, key: Key, operation: Operation) -> Array:
     contract.require_arithmetic(to)
-    lowered, random = contract.lower_sum(to, _ANY, _ANY), _random(to, key, operation)
+    lowered = contract.lower_sum(to, _ANY, _ANY, one_zero=not to.format.has_negative_zero)
+    random = _random(to, key, operation)
     x, y, shape = _flat_pair(a, b)
     out = np.empty(x.size, np.float32)
     _share(lambda begin, end: elementwise.add(x, y, sign, out, lowered, random, begin, end), out.size)
-    return _with_zeros_of(to, out.reshape(shape))
+    return out.reshape(shape)
 
 
 def multiply(a: Array, b: Array, to: Cast, key: Key, operation: Operation = Operation.MULTIPLY) -> Array:
     """round(a b), operands broadcast."""
     contract.require_arithmetic(to)
-    lowered, random = contract.lower_product(to, _ANY, _ANY), _random(to, key, operation)
+    lowered = contract.lower_product(to, _ANY, _ANY, one_zero=not to.format.has_negative_zero)
+    random = _random(to, key, operation)
     x, y, shape = _flat_pair(a, b)
     out = np.empty(x.size, np.float32)
     _share(lambda begin, end: elementwise.multiply(x, y, out, lowered, random, begin, end), out.size)
-    return _with_zeros_of(to, out.reshape(shape))
+    return out.reshape(shape)
 
 
 def divide(a: Array, b: Array, to: Cast, key: Key) -> Array:
@@ -116,7 +118,7 @@ def divide(a: Array, b: Array, to: Cast, key: Key) -> Array:
     _share(lambda begin, end: elementwise.divide(x, y, out, lowered, random, begin, end), out.size)
     if to.format.p3109:
         out[(y == 0) & np.isfinite(x)] = np.nan
-    return _with_zeros_of(to, out.reshape(shape))
+    return out.reshape(shape)
 
 
 def square_root(x: Array, to: Cast, key: Key) -> Array:
@@ -127,7 +129,7 @@ def square_root(x: Array, to: Cast, key: Key) -> Array:
     flat = np.ascontiguousarray(x).reshape(-1)
     out = np.empty(flat.size, np.float32)
     _share(lambda begin, end: elementwise.square_root(flat, out, lowered, random, begin, end), out.size)
-    return _with_zeros_of(to, out.reshape(x.shape))
+    return out.reshape(x.shape)
 
 
 def rescale(x: Any, scale: Any, divisor: Any, to: Cast, key: Key) -> Array:
@@ -144,7 +146,7 @@ def rescale(x: Any, scale: Any, divisor: Any, to: Cast, key: Key) -> Array:
         elementwise.rescale(flat, scales, divisors, out, lowered, random, begin, end)
 
     _share(job, out.size)
-    return _with_zeros_of(to, out.reshape(shape))
+    return out.reshape(shape)
 
 
 def _require_division(to: Cast) -> None:
@@ -220,19 +222,21 @@ def _order_kernel(
     inner, outer = accumulator.cast, accumulator.outer or accumulator.cast
     one_zero = product is not None and not product.format.has_negative_zero
     one_zero &= inner.format.has_negative_zero
-    to_product, exact = contract.lower_product(product, a, b, one_zero), a.times(b)
+    signs = inner.mode.negative_zero_sums  # +0 + -0 is -0 there, and +0 elsewhere
+    to_product = contract.lower_product(product, a, b, one_zero, zero_sign=signs)
+    exact = a.times(b)
     term = Extent.of(product.format) if product else exact
     carrier = np.float64 if product is None and not exact.exact_in_float32 else np.float32
     own = Extent.of(inner.format)
     one_zero = outer.format.has_negative_zero and not inner.format.has_negative_zero
-    to_sum = contract.lower_sum(inner, own, term, carrier, one_zero)  # a partial sum and a term
+    signs |= accumulator.order is Order.KAHAN  # elsewhere sums begin with +0, and never become -0
+    to_sum = contract.lower_sum(inner, own, term, carrier, one_zero, signs)  # a partial sum and a term
     to_tree = contract.lower_sum(inner, own, own)  # two partial sums
     width = contract.draw_bits(product, inner)
-    drops = (_drop(product, width), _drop(inner, width))
-    random = (width, *drops)
+    random = (width, _drop(product, width), _drop(inner, width))
     to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
     outer_width = contract.draw_bits(outer)
-    outer_random = (outer_width, np.uint32(0), _drop(outer, outer_width))
+    outer_random = (outer_width, _drop(outer, outer_width))
 
     match accumulator.order:
         case Order.CHUNKED:
@@ -263,8 +267,7 @@ def _order_kernel(
         case Order.SEQUENTIAL:
             if not any(cast is not None and cast.stochastic for cast in (product, inner)):
                 return products.matmul_plain, (to_product, to_sum)
-            kernel = products.matmul_random16 if width == 16 else products.matmul_random32
-            return kernel, (to_product, to_sum, drops)
+            return products.matmul_random, (to_product, to_sum, random)
 
 
 def column_sum(x: Array, accumulator: Cast, key: Key) -> Array:
@@ -286,9 +289,18 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
     """Return the codes of values of a format, uint8, uint16 or uint32; ValueError names a stranger."""
     flat = np.ascontiguousarray(x).reshape(-1)
     out = np.empty(flat.size, contract.code_dtype(format))
-    layout = contract.lower_codes(format)
-    found = _share(lambda begin, end: codes.encode(flat, out, layout, begin, end), flat.size)
-    wrong = [index for index in found if index >= 0]
+    if format.fixed_point:
+        with np.errstate(invalid="ignore"):
+            integers = np.where(abs(flat) <= -format.min, flat / np.float32(format.smallest), 0).astype(
+                np.int64
+            )
+        out[:] = integers & (format.code_count - 1)
+        strangers = np.flatnonzero(decode(out, format).view(np.uint32) != flat.view(np.uint32))
+        wrong = strangers[:1].tolist()
+    else:
+        layout = contract.lower_codes(format)
+        found = _share(lambda begin, end: codes.encode(flat, out, layout, begin, end), flat.size)
+        wrong = [index for index in found if index >= 0]
     if wrong:
         value = float(flat[wrong[0]])
         raise ValueError(
@@ -301,6 +313,10 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
 def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
     """Return the values of codes of any shape."""
     flat = np.ascontiguousarray(code).reshape(-1)
+    if format.fixed_point:
+        integers = flat.astype(np.int64)
+        integers -= integers >> (format.bits - 1) << format.bits  # two's complement
+        return (integers * format.smallest).astype(np.float32).reshape(code.shape)
     out = np.empty(flat.size, np.float32)
     layout = contract.lower_codes(format)
     _share(lambda begin, end: codes.decode(flat, out, layout, begin, end), flat.size)

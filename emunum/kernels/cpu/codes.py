@@ -18,13 +18,13 @@ def _value_of(code: Any, layout: Any) -> Any:
     # 1. Sign and magnitude; an unsigned format has layout.sign = 0.
     negative = code & layout.sign
     magnitude = np.uint32(code & np.uint32(~layout.sign))
-    # 2. A normal value's fields need only a shift and another bias. Below, the code counts quanta.
+    # 2. A normal value's fields need only a shift and another bias. Below, the code counts quanta, and so
+    #    it does in the first binade, which may begin at 2^-127, where float32 has subnormals.
     shifted = np.uint32(magnitude << np.uint32(np.uint32(23) - layout.mantissa_bits))
     normal = float_of(np.uint32(shifted + layout.rebias))
-    subnormal = np.float32(np.int32(magnitude)) * layout.smallest
-    value = subnormal if subnormal < layout.smallest_normal else normal
-    value = layout.smallest if layout.sign == 0 and code == 0 else value  # scales have no zero
-    # 3. Codes beyond the largest finite value, and the NaN that fnuz formats keep on -0.
+    value = np.float32(np.int32(magnitude)) * layout.quantum if magnitude < layout.counted else normal
+    value = layout.zero if magnitude < layout.least_code else value
+    # 3. Codes beyond the largest finite value, and the NaN that some formats keep on -0.
     value = value if magnitude <= layout.max_code else np.float32(np.nan)
     value = np.float32(np.inf) if magnitude == layout.infinity else value
     value = np.float32(np.nan) if code == layout.nan else value
@@ -40,9 +40,9 @@ def _code_of(x: Any, layout: Any) -> Any:
         np.uint32(magnitude - layout.rebias) >> np.uint32(np.uint32(23) - layout.mantissa_bits)
     )
     value = float_of(magnitude)
-    small = value < layout.smallest_normal
-    subnormal = np.uint32(np.int32(value / layout.smallest)) if small else np.uint32(0)
-    code = subnormal if small else normal
+    small = value < layout.counted_value
+    count = np.uint32(np.int32(value / layout.quantum)) if small else np.uint32(0)
+    code = count if small else normal
     code = layout.infinity if magnitude == _INFINITY else code
     code = np.uint32(code | layout.sign) if bits >= _SIGN else code
     return layout.nan if magnitude > _INFINITY else code

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.extending import overload
+from numba import types
+from numba.extending import intrinsic, overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -77,3 +78,18 @@ def inlined(function: Function) -> Function:
 def chosen_by_type(stub: Callable[..., Any]) -> Callable[[Function], Function]:
     """Let the decorated function pick, from Numba types, the implementation of `stub`."""
     return overload(stub, jit_options={"forceinline": True, **_EXACT})  # type: ignore[no-any-return]
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def widest_vectors(typing_context: Any) -> Any:
+    """Let the kernel that calls this use 512-bit vectors, which LLVM leaves unused where it may choose.
+
+    Its reason, that they slow a core's clock, held for the first processors that had them. The attribute
+    is set past llvmlite's list of those it knows; a processor without such vectors ignores it.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        set.add(builder.function.attributes, '"prefer-vector-width"="512"')
+        return context.get_dummy_value()
+
+    return types.void(), generate

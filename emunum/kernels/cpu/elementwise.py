@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from emunum.kernels.contract import LANES
-from emunum.kernels.cpu.compile import compiled, inlined
+from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import philox
 from emunum.kernels.cpu.rounding import (
     limited,
@@ -84,6 +84,7 @@ def _draw(draws: Any, to: Any, n: Any) -> Any:
 @compiled
 def cast(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(x)."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
@@ -98,6 +99,7 @@ def cast(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
 @compiled
 def add(a: Any, b: Any, sign: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(a + sign b), sign = +1 or -1."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
@@ -111,6 +113,7 @@ def add(a: Any, b: Any, sign: Any, out: Any, to: Any, random: Any, begin: Any, e
 @compiled
 def multiply(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(a b)."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
@@ -124,6 +127,7 @@ def multiply(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: An
 @compiled
 def divide(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(a / b)."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
@@ -138,6 +142,7 @@ def divide(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any)
 @compiled
 def square_root(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(sqrt(x))."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):
@@ -152,6 +157,7 @@ def square_root(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) ->
 @compiled
 def rescale(x: Any, scale: Any, divisor: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
     """out = round(x scale / divisor), float64 of at most 31, 48 and 24 significant bits."""
+    widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
     size = _chunk_size(to, begin, end)
     for start in range(begin, end, size):

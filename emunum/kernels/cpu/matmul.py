@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from emunum.kernels.contract import RESULT_BLOCK
-from emunum.kernels.cpu.compile import compiled, inlined
+from emunum.kernels.cpu.bits import right
+from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import draw_of, philox
-from emunum.kernels.cpu.rounding import limited, product, round_value, total, zero_like
+from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
 
 _NONE = np.uint32(0)
 
@@ -31,6 +32,7 @@ def _step(acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any) -> Any:
 @compiled
 def matmul_plain(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Fill out[r0:r1, c0:c1], tile = (r0, r1, c0, c1), where neither rounding draws random bits."""
+    widest_vectors()
     to_product, to_sum = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
@@ -67,61 +69,75 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
     return philox(column, row, np.uint32(block), operation, k0, k1)
 
 
+# Where a rounding is stochastic, the calls of a row are made first and kept in scratch, (4, columns) of
+# words, so that both loops run in whole vectors: calls need 64-bit lanes, roundings 32-bit ones.
+
+
 @inlined
-def _random_step(
-    acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any, words: Any, index: Any, width: Any, drops: Any
+def scratch(columns: Any) -> Any:
+    """Room for the words of a call for each column."""
+    return np.empty((4, columns), np.uint32)
+
+
+@inlined
+def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
+    """Write the words of the Philox calls of row i at a step and level; see the layout in contract.py."""
+    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
+    for j in range(w0.size):
+        w0[j], w1[j], w2[j], w3[j] = call_of(i, c0 + j, step, place, level)
+
+
+@inlined
+def draws_of(words: Any, index: Any, width: Any) -> Any:
+    """Return the words that hold draw `index` of every call, and how far up in them."""
+    return words[index * width // 32], np.uint32(index * width % 32)
+
+
+@inlined
+def draw_at(draws: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
+    """Return R of column j: the top bits of the draw, without the lowest `drop`."""
+    if uses_draw(to):
+        word, up = draws
+        mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
+        return right(np.uint32(right(word[j], up) & mask), drop)
+    return np.uint32(0)
+
+
+@inlined
+def term_draws(
+    words: Any, i: Any, c0: Any, k: Any, width: Any, place: Any, to_product: Any, to_sum: Any
 ) -> Any:
-    of_product = draw_of(words, 2 * index, width, drops[0])
-    of_sum = draw_of(words, 2 * index + 1, width, drops[1])
-    return total(acc, product(a, b, to_product, of_product), to_sum, of_sum)
+    """Return the draws of term k's product and of the sum that takes it in, making calls where due."""
+    sharing = 64 // width  # terms that share a call
+    if (uses_draw(to_product) or uses_draw(to_sum)) and k % sharing == 0:
+        fill(words, i, c0, k // sharing, 0, place)
+    index = 2 * (k % sharing)
+    return draws_of(words, index, width), draws_of(words, index + 1, width)
 
 
 @compiled
-def matmul_random16(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """As matmul_plain, where a rounding draws at most 16 bits: one Philox call feeds four k."""
-    to_product, to_sum, drops = how
+def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
+    """As matmul_plain, where a rounding draws random bits."""
+    widest_vectors()
+    to_product, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    terms = a.shape[1]
-    whole = terms - terms % 4
-    for i in range(r0, r1):
-        row = out[i][c0:c1]
-        for j in range(c1 - c0):
-            row[j] = np.float32(0.0)
-        for k in range(0, whole, 4):
-            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
-            b0, b1, b2, b3 = b[k][c0:c1], b[k + 1][c0:c1], b[k + 2][c0:c1], b[k + 3][c0:c1]
-            for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 4, place, 0)
-                acc = _random_step(row[j], a0, b0[j], to_product, to_sum, words, 0, 16, drops)
-                acc = _random_step(acc, a1, b1[j], to_product, to_sum, words, 1, 16, drops)
-                acc = _random_step(acc, a2, b2[j], to_product, to_sum, words, 2, 16, drops)
-                row[j] = _random_step(acc, a3, b3[j], to_product, to_sum, words, 3, 16, drops)
-        for k in range(whole, terms):
-            ak, bk = a[i, k], b[k][c0:c1]
-            for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 4, place, 0)
-                row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 4, 16, drops)
-
-
-@compiled
-def matmul_random32(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """As matmul_plain, where a rounding draws more than 16 bits: one Philox call feeds two k."""
-    to_product, to_sum, drops = how
-    r0, r1, c0, c1 = tile
+    words = scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         for j in range(c1 - c0):
             row[j] = np.float32(0.0)
         for k in range(a.shape[1]):
+            p, s = term_draws(words, i, c0, k, width, place, to_product, to_sum)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                words = call_of(i, c0 + j, k // 2, place, 0)
-                row[j] = _random_step(row[j], ak, bk[j], to_product, to_sum, words, k % 2, 32, drops)
+                term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
 
 
 @compiled
 def round_result(out: Any, to: Any, width: Any, drop: Any, place: Any, tile: Any) -> None:
     """Round a matrix in place to the format of the result, with its own draw for each entry."""
+    widest_vectors()
     r0, r1, c0, c1 = tile
     for i in range(r0, r1):
         row = out[i][c0:c1]

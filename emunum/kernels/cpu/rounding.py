@@ -18,7 +18,9 @@ from emunum.kernels.contract import (
     RANDOM,
     BitsNearest,
     Flushed,
+    MagicClamped,
     MagicNearest,
+    MagicScaled,
     OffsetDeterministic,
     OffsetStochastic,
     OneZero,
@@ -30,7 +32,7 @@ from emunum.kernels.contract import (
     Wrapped,
     ZeroDown,
 )
-from emunum.kernels.cpu.bits import bits_of, float_of
+from emunum.kernels.cpu.bits import bits_of, float_of, left, right
 from emunum.kernels.cpu.compile import chosen_by_type, inlined
 
 # float32: sign 1, exponent 8, significand 23; the aligned word keeps the hidden bit at bit 30.
@@ -55,7 +57,7 @@ def _rounder(to: Any) -> Any:
 
 
 def _is_narrow(to: Any) -> bool:
-    return bool(_rounder(to).types[0] == types.float32)
+    return bool(_rounder(to).types[0] == types.float32)  # the first field has the word's dtype
 
 
 def round_value(x: Any, residual: Any, to: Any, draw: Any) -> Any:
@@ -92,6 +94,25 @@ def _round_by_magic(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     return float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
 
 
+@inlined
+def _signed_magic(x: Any, to: Any) -> Any:
+    # Steps 2 and 3 of _round_by_magic work for either sign: 1.5 2^k and what is added to it lie in one
+    # binade. Only -0 is lost, for (-0 + magic) - magic is +0.
+    magic = float_of(np.uint32(max(np.uint32(bits_of(x) & _EXPONENT32), to.floor) + to.offset))
+    return (x + magic) - magic
+
+
+def _round_and_clamp(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    rounded = _signed_magic(x, to)
+    rounded = to.max if rounded > to.max else rounded
+    return -to.max if rounded < -to.max else rounded
+
+
+def _round_and_scale(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    # Both products are exact, but for the first where it overflows, as the format does.
+    return (_signed_magic(x, to) * to.up) * to.down
+
+
 def _round_bits(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 1. Where emin is float32's, the bits of |x|, read as an integer, are evenly spaced numbers whose
     #    tail is the same 23 - m bits everywhere, subnormals included; a carry moves on to the next binade.
@@ -99,9 +120,9 @@ def _round_bits(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     magnitude = np.uint32(bits & _MAGNITUDE32)
     # 2. Half a quantum less one, and one more where S is odd: the carry goes out of tails above a half
     #    and of ties to an odd S.
-    odd = np.uint32(np.uint32(magnitude >> to.shift) & np.uint32(1))
+    odd = np.uint32(right(magnitude, to.shift) & np.uint32(1))
     word = np.uint32(np.uint32(magnitude + to.half) + odd)
-    rounded = float_of(np.uint32(np.uint32(word >> to.shift) << to.shift))
+    rounded = float_of(left(right(word, to.shift), to.shift))
     # 3. Overflow; what was done to the bits of a NaN means nothing.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
@@ -163,41 +184,40 @@ def _(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
 def _cut_by_table(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
     # The last bit of S and the first of the tail stand together: 2 (tail >= 1/2) + 4 odd after a shift.
     one = np.uint32(1)
-    upper = np.uint32(np.uint32(word >> np.uint32(to.shift - one)) & np.uint32(3))
-    lower = np.uint32(word & np.uint32(np.uint32(one << np.uint32(to.shift - one)) - one))
-    below = np.uint32((lower != np.uint32(0)) | lost)
-    index = np.uint32(
-        np.uint32(below | np.uint32(upper << one))
-        | np.uint32(np.uint32(bits >> np.uint32(31)) << np.uint32(3))
-    )
-    up = np.uint32(np.uint32(to.table >> index) & one)
-    return np.uint32(np.uint32(np.uint32(word >> to.shift) + up) << to.shift)
+    half = np.uint32(to.shift - one)
+    upper = np.uint32(right(word, half) & np.uint32(3))
+    lower = np.uint32(word & np.uint32(left(one, half) - one))
+    below = np.uint32(1) if (lower != np.uint32(0)) | lost else np.uint32(0)
+    negative = left(right(bits, np.uint32(31)), np.uint32(3))
+    index = np.uint32(np.uint32(below | left(upper, one)) | negative)
+    up = np.uint32(right(to.table, index) & one)
+    return left(np.uint32(right(word, to.shift) + up), to.shift)
 
 
 def _cut_by_draw(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
     # Variant A as it is told: the N bits of the draw are added to the tail, the carry goes out, the tail
     # goes away. Tail bits below the draw's last one cannot carry, and so what was lost does not matter.
-    return np.uint32(np.uint32(word + np.uint32(draw << to.lift)) & to.kept)
+    return np.uint32(np.uint32(word + left(draw, to.lift)) & to.kept)
 
 
 def _round_word32(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 1. Take the number apart; subnormals have no hidden bit and the exponent of field 1.
     bits = bits_of(x)
     magnitude = np.uint32(bits & _MAGNITUDE32)
-    field = np.uint32(magnitude >> np.uint32(23))
+    field = right(magnitude, np.uint32(23))
     hidden = _HIDDEN32 if field > np.uint32(0) else np.uint32(0)
     exponent = max(field, np.uint32(1))
-    word = np.uint32(np.uint32(np.uint32(magnitude & _FRACTION32) | hidden) << np.uint32(7))
+    word = left(np.uint32(np.uint32(magnitude & _FRACTION32) | hidden), np.uint32(7))
     # 2. Cut to a whole number of quanta and `guard` bits below. Below emin the quantum stays, so more is
     #    dropped; the word's top bit is clear, so that 31 drops everything.
     scale = max(exponent, to.floor)
     dropped = min(np.uint32(to.shift + np.uint32(scale - exponent)), np.uint32(31))
-    cut = np.uint32(word >> dropped)
-    lost = np.uint32(cut << dropped) != word
+    cut = right(word, dropped)
+    lost = left(cut, dropped) != word
     # 3. The mode.
     quanta = np.uint32(decide(cut, lost, bits > _MAGNITUDE32, np.uint32(scale - to.floor), to, draw))
     # 4. quanta 2^-m 2^E, in two exact steps because 2^(E - m) may be no float32.
-    power = float_of(np.uint32(scale << np.uint32(23)))
+    power = float_of(left(scale, np.uint32(23)))
     rounded = (np.float32(np.int32(quanta)) * to.unit) * power
     # 5. Overflow on the rounded value; then what was never a number to round.
     rounded = to.overflow if rounded > to.max else rounded
@@ -317,6 +337,8 @@ def _inner(x: Any, residual: Any, to: Any, draw: Any) -> Any:
 _ALGORITHMS = {
     Unrounded: _keep,
     MagicNearest: _round_by_magic,
+    MagicClamped: _round_and_clamp,
+    MagicScaled: _round_and_scale,
     BitsNearest: _round_bits,
     OffsetDeterministic: _round_by_offset,
     OffsetStochastic: _round_by_offset,
