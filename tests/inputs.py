@@ -169,7 +169,11 @@ def near_half_ulps(format: Format, count: int, seed: int) -> tuple[np.ndarray, n
     """
     rng = np.random.default_rng(seed)
     m, least = format.mantissa_bits, format.emin - format.mantissa_bits
-    e = rng.integers(format.emin, format.emax, count)
+    if format.fixed_point:  # its own sums are exact: quarters of quanta, in and out of range, and a hair
+        a = np.ldexp(rng.integers(-(6 << m), 6 << m, count).astype(np.float64), least - 2)
+        b = np.ldexp(rng.choice([0, 1, 2, 3, 4, 2.0**-20], count), least - 2) * rng.choice([-1, 1], count)
+        return a.astype(F32), b.astype(F32)
+    e = rng.integers(format.emin, max(format.emax, format.emin + 1), count)
     s = (1 << m) + np.where(rng.random(count) < 0.5, 0, rng.integers(0, 1 << m, count))
     a = np.ldexp(s.astype(np.float64), e - m)
     half = np.maximum(e - m - rng.choice([1, 1, 2, 2, 3, 30], count), least)
@@ -185,7 +189,11 @@ def near_half_ulps(format: Format, count: int, seed: int) -> tuple[np.ndarray, n
 # ----------------------------------------------------------------------------------------------------
 
 SMALL = tuple(NAMED[name] for name in AT_MOST_8) + tuple(
-    Format.from_name(name) for name in ("e2m0", "e3m0", "e5m0", "e2m2", "e3m3", "e4m2", "e5m1")
+    Format.from_name(name)
+    for name in (
+        *("e2m0", "e3m0", "e5m0", "e2m2", "e3m3", "e4m2", "e5m1", "e4m3_ftz", "binary8p1se", "binary8p3se"),
+        *("binary8p4uf", "q4.4"),
+    )
 )
 
 widths = st.builds(
@@ -193,7 +201,8 @@ widths = st.builds(
     st.integers(2, 8),
     st.integers(0, 23),
 )
-formats = st.one_of(st.sampled_from([NAMED[name] for name in ARITHMETIC]), widths)
+families = st.sampled_from([Format.from_name(name) for name in NEW_FAMILIES])
+formats = st.one_of(st.sampled_from([NAMED[name] for name in ARITHMETIC]), widths, families)
 small_formats = st.sampled_from(SMALL)
 
 
@@ -202,9 +211,9 @@ def any_cast(
 ) -> st.SearchStrategy[Cast]:
     """Casts to any format, each mode and overflow rule, N of 1..32."""
     return st.builds(
-        lambda format, mode, overflow, n: Cast(format=format, mode=mode, overflow=overflow, random_bits=n),
+        cast,
         of,
-        st.sampled_from(tuple(modes)),
+        st.sampled_from([mode.name for mode in modes]),
         st.sampled_from(OVERFLOWS),
         st.one_of(st.integers(1, 32), st.sampled_from([8, 16, 24, 32])),
     )

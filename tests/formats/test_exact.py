@@ -116,9 +116,9 @@ def _around(name: str) -> np.ndarray:
     low, high = format.emin - format.mantissa_bits - 3, format.emax + 3
     return np.concatenate(
         [
-            near_ties_64(format, 130),
-            bit_patterns_64(500, 2, low, high),
-            bit_patterns_64(100, 3, -1000, 1000),
+            near_ties_64(format, 100),
+            bit_patterns_64(300, 2, low, high),
+            bit_patterns_64(60, 3, -1000, 1000),
             [0.0, -0.0, math.inf, -math.inf, math.nan],
         ]
     )
@@ -162,33 +162,44 @@ def test_rounding_is_gfloats(name: str, mode: Mode, overflow: str) -> None:
     to, x = cast(name, mode, overflow), _around(name)
     if not to.format.signed:
         x = x[~(x < 0)]  # gfloat has no answer for numbers without a sign to give them
+    if mode is Mode.NEAREST_AWAY:
+        x = shortened(x)  # gfloat adds a half to the tail in float64, and rounds the sum
+    if overflow != "ieee":
+        x = np.concatenate([x[::4], x[np.abs(x) > to.format.max]])
     assert_same([round_exact(v, to) for v in x.tolist()], [_by_gfloat(v, to) for v in x.tolist()], x)
 
 
-@pytest.mark.parametrize("overflow", OVERFLOWS)
-@pytest.mark.parametrize("mode", [mode for mode in _GFLOAT_MODES if mode.stochastic], ids=str)
+@pytest.mark.parametrize("overflow", ["ieee", "saturate"])
+@pytest.mark.parametrize("mode", _GFLOAT_MODES, ids=str)
 @pytest.mark.parametrize("name", [*EIGHT_BIT, "binary8p1se", "binary8p3sf", "binary8p3ue", "binary8p8uf"])
 def test_every_8_bit_value_and_midpoint_is_rounded_as_gfloat_has_it_for_every_draw(
     name: str, mode: Mode, overflow: str
 ) -> None:
-    # Tails of a quarter and of three sixteenths beside a half: between two draws, and between two halves
-    # of a draw, for each N up to 4.
-    format = Format.from_name(name)
-    held = values(format)
-    below = held[np.isfinite(held) & (held >= 0)].astype(np.float64)
-    middle = np.sort(midpoints(format))
-    x = np.concatenate([below, middle, below[:-1] + 0.25 * np.diff(below), middle * (1 - 2.0**-9)])
-    x = np.concatenate([x, below[:-1] + 0.1875 * np.diff(below), [0.0, math.inf]])
-    x = np.concatenate([x, -x]) if format.signed else x
-    for random_bits in (1, 2, 3, 4):
-        to = cast(name, mode, overflow, random_bits)
-        chosen = x[random_bits % 2 :: 2] if random_bits > 2 else x
-        for draw in range(2**random_bits):
-            theirs = [_by_gfloat(v, to, draw) for v in chosen.tolist()]
-            assert_same(round_array(chosen, to, draw), theirs, chosen)
-        for draw in (0, 2**random_bits - 1):
-            ours = [round_exact(v, to, draw) for v in chosen.tolist()]
-            assert_same(ours, round_array(chosen, to, draw), chosen)
+    # Beside the midpoints, tails of a quarter and of three sixteenths: between two draws, and between two
+    # halves of a draw, for each N up to 4.
+    gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
+    format, rng = Format.from_name(name), np.random.default_rng(16)
+    held, middle = values(format), midpoints(format)
+    held = held[np.isfinite(held) & (held >= 0)].astype(np.float64)
+    gap = np.diff(np.append(held, 2 * middle[-1] - held[-1]))
+    x = np.concatenate(
+        [held, middle, held + 0.25 * gap, held + 0.1875 * gap, middle * (1 - 2.0**-9), [math.inf]]
+    )
+    x = np.concatenate([x, -x])[:, None] if format.signed else x[:, None]
+    for random_bits in (1, 2, 3, 4) if mode.stochastic else (1,):
+        to, draws = (
+            cast(name, mode, overflow, random_bits),
+            np.arange(2**random_bits if mode.stochastic else 1),
+        )
+        grid, drawn = np.broadcast_arrays(x, draws)
+        how = {"srbits": drawn, "srnumbits": random_bits} if mode.stochastic else {}
+        theirs = gfloat.round_ndarray(
+            gfloat_info(name), grid, gfloat.RoundMode[_GFLOAT_MODES[mode]], sat=overflow == "saturate", **how
+        )
+        assert_same(round_array(grid, to, drawn), theirs, grid, drawn)
+        some = rng.integers(0, grid.size, 250)
+        ours = [round_exact(float(grid.flat[n]), to, int(drawn.flat[n])) for n in some]
+        assert_same(ours, theirs.flat[some], grid.flat[some], drawn.flat[some])
 
 
 @pytest.mark.parametrize("name", ["e5m0", "e8m0", "e2m0"])
@@ -197,7 +208,8 @@ def test_rounding_to_one_bit_of_precision_is_gfloats_but_for_ties(name: str, mod
     # A tie between 2^E and 2^(E + 1), both odd: IEEE 754-2019 4.3.1 takes the larger magnitude, gfloat
     # (and P3109) the even code.
     to = cast(name, mode, random_bits=4)
-    x = np.setdiff1d(_around(name), np.concatenate([midpoints(to.format), -midpoints(to.format)]))
+    x = shortened(_around(name)) if mode is Mode.NEAREST_AWAY else _around(name)
+    x = np.setdiff1d(x, np.concatenate([midpoints(to.format), -midpoints(to.format)]))
     for draw in (0, 7, 15):
         ours = [round_exact(v, to, draw) for v in x.tolist()]
         assert_same(ours, [_by_gfloat(v, to, draw) for v in x.tolist()], x)
@@ -224,11 +236,11 @@ def test_scales_round_as_gfloat_has_it() -> None:
 
 
 @pytest.mark.parametrize("mode", STOCHASTIC, ids=str)
-@pytest.mark.parametrize("random_bits", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "float6_e3m2fn", "bfloat16", "binary8p3se"])
+@pytest.mark.parametrize("random_bits", [1, 2, 5])
+@pytest.mark.parametrize("name", ["float6_e3m2fn", "bfloat16", "binary8p3se"])
 def test_stochastic_rounding_is_gfloats_for_every_draw(name: str, random_bits: int, mode: Mode) -> None:
     to = cast(name, mode, "ieee", random_bits)
-    x = shortened(np.random.default_rng(4).choice(_around(name), 150))
+    x = shortened(np.random.default_rng(4).choice(_around(name), 70))
     for draw in range(2**random_bits):
         ours = [round_exact(v, to, draw) for v in x.tolist()]
         assert_same(ours, [_by_gfloat(v, to, draw) for v in x.tolist()], x)
@@ -377,10 +389,8 @@ def test_flushing_comes_after_rounding_and_keeps_the_sign() -> None:
     assert_same([round_exact(-v, to) for v in x.tolist()], -expected)
     assert round_exact(7.1 * 2.0**-9, cast("e4m3_ftz", "up")) == 2.0**-6
     assert_same([round_exact(-7.1 * 2.0**-9, cast("e4m3_ftz", "up"))], [-0.0])
-    assert_same(
-        [round_exact(-7.4 * 2.0**-9, cast("e4m3fnuz_ftz"))], [-8 * 2.0**-9]
-    )  # its least normal is 2^-7
-    assert_same([round_exact(-3.4 * 2.0**-10, cast("e4m3fnuz_ftz"))], [0.0])
+    without_minus_zero = cast("e4m3fnuz_ftz")  # least normal 2^-7, quantum 2^-10
+    assert_same([round_exact(v * 2.0**-10, without_minus_zero) for v in (-7.6, -7.4)], [-(2.0**-7), 0.0])
 
 
 @pytest.mark.parametrize(
