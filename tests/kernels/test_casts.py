@@ -152,6 +152,16 @@ def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(
 EVERY_FORMAT = [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES]
 
 
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+@pytest.mark.parametrize("mode", ["nearest", "down", "stochastic"])
+def test_auto_is_ieee_where_there_are_infinities_and_else_saturates(name: str, mode: str) -> None:
+    format = Format.from_name(name)
+    finite = "fn" in name or name in FIXED or name[-1] == "f"
+    rule = "saturate" if finite else "ieee"
+    x = numbers(format, 100, 16)
+    assert_same(cpu.cast(x, cast(name, mode), Key(4)), cpu.cast(x, cast(name, mode, rule), Key(4)), x)
+
+
 @pytest.mark.parametrize("to", casts(EVERY_FORMAT, [7, 24]), ids=label)
 def test_casting_float32_rounds_once(to: Cast) -> None:
     powers = 2.0 ** np.arange(-126, 128)

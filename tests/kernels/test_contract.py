@@ -35,12 +35,11 @@ from emunum.kernels.contract import (
     BitsNearest,
     Extent,
     Flushed,
-    MagicClamped,
     MagicNearest,
-    MagicScaled,
     OffsetDeterministic,
     OffsetStochastic,
     Ranged,
+    TwoSum,
     Unrounded,
     WordDeterministic,
     WordStochastic,
@@ -162,7 +161,7 @@ def test_rounding_twice_is_used_only_where_it_is_innocuous(p: int, exponent_bits
         with np.errstate(over="ignore"):
             twice = round_array(a + b, to)
         assert (twice != round_array(sum_to_odd(a, b), to)).any()  # the inputs are hard enough to tell
-        assert core(lowered)[0].dtype == np.float64
+        assert isinstance(lowered, TwoSum)
 
 
 def test_rounding_twice_is_not_innocuous_for_operands_finer_than_the_target() -> None:
@@ -281,8 +280,6 @@ def test_the_sums_the_contract_names_have_the_widths_it_names() -> None:
         (cast("e4m3", "toward_zero"), Extent.of(NAMED["float32"]), OffsetDeterministic),
         (cast("e4m3", "up"), Extent.of(NAMED["float32"]), OffsetDeterministic),
         (cast("float16", "nearest_away"), Extent.of(NAMED["float32"]), OffsetDeterministic),
-        (cast("binary8p3se"), Extent.of(NAMED["float32"]), MagicScaled),
-        (cast("binary8p4sf"), Extent.of(NAMED["float32"]), MagicClamped),
         (cast("e5m0", "toward_zero"), Extent.of(NAMED["float32"]), WordDeterministic),
         (cast("e4m3", "stochastic_c"), Extent.of(NAMED["float32"]), WordStochastic),
         (cast("float32", "stochastic"), Extent.of(NAMED["float32"]), WordStochastic),
@@ -292,7 +289,7 @@ def test_the_sums_the_contract_names_have_the_widths_it_names() -> None:
 def test_conversions_take_the_fast_algorithm_where_it_is_right(
     to: Cast, source: Extent, algorithm: type
 ) -> None:
-    assert isinstance(lower_conversion(to, source), algorithm)
+    assert isinstance(core(lower_conversion(to, source)), algorithm)
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float6_e2m3fn", "float4_e2m1fn"])
@@ -320,10 +317,10 @@ def test_small_formats_are_multiplied_and_added_in_float32(name: str) -> None:
 )
 def test_only_what_a_cast_asks_for_is_paid_for(to: Cast, layers: tuple[type, ...]) -> None:
     lowered, found = lower_conversion(to, Extent.of(NAMED["float32"])), []
-    while isinstance(lowered, (Flushed, Ranged, Wrapped)):
+    while isinstance(lowered, contract.LAYERS):
         found.append(type(lowered))
         lowered = lowered.rounder
-    assert tuple(found) == layers or tuple(found) == (contract.OneZero, *layers)
+    assert [layer for layer in found if layer is not contract.OneZero] == list(layers)
 
 
 def test_float32_to_nearest_is_left_to_the_hardware_unless_it_saturates() -> None:

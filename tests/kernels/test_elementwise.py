@@ -13,10 +13,12 @@ from inputs import (
     EIGHT_BIT,
     F32,
     FIXED,
+    FLUSHED,
     MODES,
     NEW_FAMILIES,
     ODD_WIDTHS,
     OVERFLOWS,
+    P3109,
     SCALE,
     SPECIALS,
     STOCHASTIC,
@@ -25,6 +27,7 @@ from inputs import (
     cast,
     casts,
     label,
+    near_half_quanta,
     near_half_ulps,
     numbers,
     seeds,
@@ -82,7 +85,7 @@ def _check(a: np.ndarray, b: np.ndarray, to: Cast) -> None:
 # ----------------------------------------------------------------------------------------------------
 
 
-NEW_EIGHT_BIT = [name for name in NEW_FAMILIES if Format.from_name(name).bits == 8]
+NEW_EIGHT_BIT = [name for name in (*P3109, *FIXED) if Format.from_name(name).bits == 8]
 EVERY_EIGHT_BIT = [*EIGHT_BIT, *NEW_EIGHT_BIT]
 
 
@@ -218,13 +221,31 @@ def test_sums_and_products_are_mpfrs(name: str, mode: Mode) -> None:
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("overflow", OVERFLOWS)
-@pytest.mark.parametrize("mode", MODES, ids=str)
-@pytest.mark.parametrize("name", [*ARITHMETIC, *ODD_WIDTHS, *NEW_FAMILIES])
-def test_sums_and_products_of_any_float32_are_rounded_once(name: str, mode: Mode, overflow: str) -> None:
+def _any_float32(names: list[str], modes: tuple[Mode, ...], overflows: tuple[str, ...]) -> list[Cast]:
     # sum_to_odd serves up to p + N + 2 <= 53 bits: N = 27 with p = 24.
-    to = cast(name, mode, overflow, 27 if overflow == "ieee" else 9)
-    a, b = near_half_ulps(to.format, 300, 6)
+    return [
+        cast(name, mode, overflow, 27 if overflow == "ieee" else 9)
+        for name in names
+        for mode in modes
+        for overflow in overflows
+    ]
+
+
+HALF_FLUSHED = _any_float32(list(FLUSHED), (Mode.NEAREST_EVEN, Mode.DOWN, Mode.STOCHASTIC), ("ieee",))
+EVERY_FLUSHED = [to for to in _any_float32(list(FLUSHED), MODES, OVERFLOWS) if to not in HALF_FLUSHED]
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        *_any_float32([*ARITHMETIC, *ODD_WIDTHS, *P3109, *FIXED], MODES, OVERFLOWS),
+        *HALF_FLUSHED,
+        *(pytest.param(to, marks=pytest.mark.exhaustive) for to in EVERY_FLUSHED),
+    ],
+    ids=label,
+)
+def test_sums_and_products_of_any_float32_are_rounded_once(to: Cast) -> None:
+    a, b = (near_half_quanta if to.format.fixed_point else near_half_ulps)(to.format, 300, 6)
     x, y = (numbers(to.format, 100, seed) for seed in (7, 8))
     wide = [bit_patterns(300, seed) for seed in (9, 10)]
     size = min(x.size, y.size)
@@ -248,7 +269,7 @@ def test_sums_and_products_are_the_rational_ones(to: Cast, seed: int) -> None:
 @pytest.mark.parametrize("name", FIXED)
 def test_sums_and_products_that_wrap_are_the_rational_ones(name: str, mode: Mode) -> None:
     to = cast(name, mode, "wrap", 12)
-    a, b = near_half_ulps(to.format, 150, 18)
+    a, b = near_half_quanta(to.format, 150, 18)
     wide = [numbers(to.format, 30, seed) for seed in (19, 20)]
     a, b = np.concatenate([a, wide[0], wide[0][:30]]), np.concatenate([b, wide[1][::-1], wide[0][:30]])
     for function, operation, exact in [(cpu.add, ADD, add_exact), (cpu.multiply, MULTIPLY, multiply_exact)]:

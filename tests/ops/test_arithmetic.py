@@ -21,7 +21,6 @@ from oracles import (
     matmul_draw,
 )
 
-from emunum.formats import Mode
 from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
@@ -71,7 +70,7 @@ def elementwise(function, to, key, operation, *operands):
     """function(scalars of each element, to, R) over broadcast operands."""
     broadcast = np.broadcast_arrays(*operands)
     flat = [x.ravel().tolist() for x in broadcast]
-    draws = element_draws(broadcast[0].size, to, key, operation) if to.mode is Mode.STOCHASTIC else None
+    draws = element_draws(broadcast[0].size, to, key, operation) if to.stochastic else None
     results = [
         function(*scalars, to, 0 if draws is None else int(draws[n]))
         for n, scalars in enumerate(zip(*flat, strict=True))
