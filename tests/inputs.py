@@ -56,13 +56,15 @@ def cast(
     return Cast.from_names(name if isinstance(name, str) else name.name, str(mode), overflow, random_bits)
 
 
-def casts(names: Iterable[str], random_bits: Iterable[int] = (16,)) -> list[Cast]:
-    """Every mode and every overflow rule of these formats, stochastic ones with each N."""
+def casts(
+    names: Iterable[str], random_bits: Iterable[int] = (16,), modes: Iterable[Mode] = MODES
+) -> list[Cast]:
+    """Every one of the modes and every overflow rule of these formats, stochastic ones with each N."""
     return [
         cast(name, mode, overflow, n)
         for name in names
         for overflow in overflows(Format.from_name(name))
-        for mode in MODES
+        for mode in modes
         for n in (random_bits if mode.stochastic else (16,))
     ]
 

@@ -33,10 +33,10 @@ from inputs import (
     every_bfloat16,
     every_float16,
     formats,
-    label,
     near_ties,
     near_ties_64,
     numbers,
+    overflows,
     seeds,
     shortened,
     some_values,
@@ -156,21 +156,29 @@ EVERY_FORMAT = [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES]
 @pytest.mark.parametrize("mode", ["nearest", "down", "stochastic"])
 def test_auto_is_ieee_where_there_are_infinities_and_else_saturates(name: str, mode: str) -> None:
     format = Format.from_name(name)
-    finite = "fn" in name or name in FIXED or name[-1] == "f"
+    finite = "fn" in format.name or name in FIXED or name.removesuffix("_ftz").endswith("f")
     rule = "saturate" if finite else "ieee"
     x = numbers(format, 100, 16)
     assert_same(cpu.cast(x, cast(name, mode), Key(4)), cpu.cast(x, cast(name, mode, rule), Key(4)), x)
 
 
-@pytest.mark.parametrize("to", casts(EVERY_FORMAT, [7, 24]), ids=label)
-def test_casting_float32_rounds_once(to: Cast) -> None:
-    powers = 2.0 ** np.arange(-126, 128)
-    x = [numbers(to.format, 400, 8), near_ties(to.format, 100), powers.astype(F32), -powers.astype(F32)]
-    _check(np.concatenate(x), to)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_casting_float32_rounds_once(name: str, mode: Mode) -> None:
+    format, powers = Format.from_name(name), (2.0 ** np.arange(-126, 128)).astype(F32)
+    x = np.concatenate([numbers(format, 350, 8), near_ties(format, 100), powers, -powers])
+    for to in casts([name], [7, 24], [mode]):
+        _check(x, to)
 
 
-@pytest.mark.parametrize("to", casts(EVERY_FORMAT, [16, 32]), ids=label)
-def test_casting_float64_rounds_once(to: Cast) -> None:
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_casting_float64_rounds_once(name: str, mode: Mode) -> None:
+    for to in casts([name], [16, 32], [mode]):
+        _check_float64(to)
+
+
+def _check_float64(to: Cast) -> None:
     low, high = to.format.emin - to.format.mantissa_bits - 3, to.format.emax + 3
     tiny = [2.0**-1074, -(2.0**-1040), 2.0**-1022]  # float64's own subnormals
     x = np.concatenate([near_ties_64(to.format, 150), bit_patterns_64(400, 9, low, high), SPECIALS, tiny])
@@ -261,29 +269,29 @@ def test_a_scale_is_rounded_from_float32_subnormals_too() -> None:
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "to", casts([*AT_MOST_16, "float32", "e5m0", "e2m23", *NEW_FAMILIES], [32]), ids=label
-)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nan_infinity_and_zeros_take_no_part_in_rounding(to: Cast, dtype: type) -> None:
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", [*AT_MOST_16, "float32", "e5m0", "e2m23", *NEW_FAMILIES])
+def test_nan_infinity_and_zeros_take_no_part_in_rounding(name: str, mode: Mode) -> None:
     # By hand from the contract: saturate makes Inf the largest value, the others Inf, else NaN, else max;
     # wrap makes it NaN.
-    format, name = to.format, to.format.name
-    finite_only = ("float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "float6_e3m2fn_ftz", *FIXED)
-    if to.overflow == "wrap":
-        plus, minus = np.nan, np.nan
-    elif to.overflow == "saturate" or name in finite_only:
-        plus, minus = format.max, format.min
-    elif format.has_infinity:
-        plus, minus = np.inf, -np.inf if format.signed else np.nan
-    else:
-        plus, minus = np.nan, np.nan
+    format = Format.from_name(name)
+    finite_only = ("float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "e3m2fn_ftz", *FIXED)
     one_zero = "fnuz" in name or name.startswith("binary") or name in FIXED
-    x = np.tile(SPECIALS.astype(dtype), 40)
-    expected = np.tile([0.0, 0.0 if one_zero else -0.0, plus, minus, np.nan], 40)
-    if format.name == SCALE:
-        expected = np.tile([np.nan, np.nan, plus, np.nan, np.nan], 40)
-    assert_same(cpu.cast(x, to, Key(3)), expected, x)
+    for overflow in overflows(format):
+        if overflow == "wrap":
+            plus, minus = np.nan, np.nan
+        elif overflow == "saturate" or name in finite_only:
+            plus, minus = format.max, format.min
+        elif format.has_infinity:
+            plus, minus = np.inf, -np.inf if format.signed else np.nan
+        else:
+            plus, minus = np.nan, np.nan
+        x, to = np.tile(SPECIALS, 40), cast(name, mode, overflow, 32)
+        expected = np.tile([0.0, 0.0 if one_zero else -0.0, plus, minus, np.nan], 40)
+        if name == SCALE:
+            expected = np.tile([np.nan, np.nan, plus, np.nan, np.nan], 40)
+        assert_same(cpu.cast(x, to, Key(3)), expected, x)
+        assert_same(cpu.cast(x.astype(np.float64), to, Key(3)), expected, x)
 
 
 @pytest.mark.parametrize("name", [*ALL_NAMED, "binary8p3se", "e5m2_ftz", "q4.4"])
@@ -371,12 +379,16 @@ def test_subnormals_keep_the_quantum_of_the_smallest_normal(name: str) -> None:
 NO_MORE_THAN_16 = [*AT_MOST_16, *(name for name in NEW_FAMILIES if Format.from_name(name).bits <= 16)]
 
 
-@pytest.mark.parametrize("to", casts(NO_MORE_THAN_16, [1, 16, 32]), ids=label)
-def test_no_draw_moves_a_value_of_the_format(to: Cast) -> None:
-    every = values(to.format)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", NO_MORE_THAN_16)
+def test_no_draw_moves_a_value_of_the_format(name: str, mode: Mode) -> None:
+    every = values(Format.from_name(name))
     every = every[np.isfinite(every)]
-    assert_same(cpu.cast(every, to, Key(11)), every)
-    assert_same(cpu.cast(every.astype(np.float64), to, Key(11)), every)
+    for overflow in overflows(Format.from_name(name)):
+        for random_bits in (1, 16, 32) if mode.stochastic else (16,):
+            to = cast(name, mode, overflow, random_bits)
+            assert_same(cpu.cast(every, to, Key(11)), every)
+            assert_same(cpu.cast(every.astype(np.float64), to, Key(11)), every)
 
 
 # ----------------------------------------------------------------------------------------------------
