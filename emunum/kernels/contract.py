@@ -253,10 +253,43 @@ class ZeroDown(NamedTuple):
     rounder: Any
 
 
+class Event(IntEnum):
+    """What a rounding can do to a number that is worth counting: the index of its counter."""
+
+    ROUNDINGS = 0
+    """All roundings."""
+    OVERFLOW = 1
+    """Finite values that exceed the largest one once rounded."""
+    UNDERFLOW = 2
+    """Nonzero values that round to zero."""
+    FLUSHED = 3
+    """Values that round to a subnormal where subnormals are flushed."""
+    ABSORBED = 4
+    """Additions of a nonzero number that leave the sum as it was."""
+    TIE = 5
+    """Values halfway between neighbours."""
+    NAN = 6
+    """NaNs born of operands that are none."""
+    ROUNDED_UP = 7
+    """Values moved away from zero."""
+
+
+class Counted(NamedTuple):
+    """A rounder, in float64, whose events are counted."""
+
+    rounder: Any
+    unbounded: Any  # the same rounding without a largest value
+    counts: Any  # int64, one for each Event
+    max: Any
+    min: Any
+    eps: Any  # 2^-m
+    smallest_normal: Any
+
+
 Lowered = Any
 """One of the classes above."""
 
-LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown)
+LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown, Counted)
 RANDOM = (OffsetStochastic, WordStochastic)
 
 
@@ -380,6 +413,27 @@ def slices_of(terms: Extent, count: int) -> NDArray[np.float64]:
     width = 51 - max(count, 1).bit_length()
     grids = range(terms.high - width, terms.low - width, -width)
     return np.array([1.5 * 2.0 ** (52 + max(grid, terms.low)) for grid in grids], np.float64)
+
+
+def counted(cast: Cast, counts: NDArray[np.int64], *, sums: bool = False) -> Counted:
+    """Lower a rounding whose events are to be counted: of values, products and quotients, or of sums.
+
+    It works in float64, where what is rounded is at hand exactly, and gives the same bits.
+    """
+    format = cast.format
+    lowered = _with_range(cast, None, otherwise=TwoSum) if sums else _with_range(cast, None)
+    lowered = _one_zero(cast, lowered)
+    if sums and cast.mode.negative_zero_sums and format.has_negative_zero:
+        lowered = ZeroDown(lowered)
+    return Counted(
+        lowered,
+        unbounded=_word(cast, np.float64, (math.inf, math.inf)),
+        counts=counts,
+        max=np.float64(format.max),
+        min=np.float64(format.min),
+        eps=np.float64(2.0**-format.mantissa_bits),
+        smallest_normal=np.float64(format.smallest_normal),
+    )
 
 
 def _unrounded(dtype: type[np.floating[Any]]) -> Unrounded:
