@@ -11,6 +11,7 @@ import pytest
 from inputs import cast
 
 from emunum.experiments.config import RunConfig
+from emunum.formats import Accumulator
 from emunum.ops.policy import Role
 
 # Of the defaults, and of a run with every option set. They name directories: they may not move.
@@ -126,8 +127,8 @@ def test_the_cast_and_the_policy_are_the_named_ones():
     policy = config.build_policy()
     assert policy.name == "mixed"
     assert policy.roles[Role.WEIGHT] == config.cast
-    assert policy.accumulator.format.name == "e6m9"
-    assert RunConfig(format="e4m3").build_policy().accumulator == cast("e4m3")
+    assert policy.accumulator.cast.format.name == policy.elementwise.format.name == "e6m9"
+    assert RunConfig(format="e4m3").build_policy().accumulator == Accumulator(cast=cast("e4m3"))
 
 
 WHOLE = "it must be a whole number of at least 1."
