@@ -172,7 +172,8 @@ def test_a_format_may_be_a_name_or_a_format() -> None:
     [
         ({"format": "e4m33"}, r"unknown format 'e4m33'.* Did you mean 'e4m3'\?"),
         ({"rounding": "stochastik"}, r"unknown rounding 'stochastik'\. Did you mean 'stochastic'\?"),
-        ({"overflow": "wrap"}, r"unknown overflow rule 'wrap'.*auto, ieee, saturate"),
+        ({"overflow": "wrapped"}, r"unknown overflow rule 'wrapped'.*Did you mean 'wrap'"),
+        ({"overflow": "wrap"}, r"overflow rule 'wrap' needs a fixed-point format"),
         ({"random_bits": 0}, r"random_bits 0 is out of range"),
         ({"random_bits": 33}, r"random_bits 33 is out of range"),
         ({"seed": -1}, r"seed -1 is out of range"),
@@ -419,8 +420,11 @@ def test_shapes_that_do_not_multiply_are_told_so(a: tuple[int, ...], b: tuple[in
 
 
 def test_an_unknown_order_is_told_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown order 'pairwise'.*sequential"):
-        matmul([[1.0]], [[1.0]], order="pairwise")
+    for order in ("pairwize", "chunked", "chunked:0", "chunked:-4", "exact:3", "", "tensor_core"):
+        with pytest.raises(ValueError, match=rf"unknown order '{order}'.*sequential.*chunked:64.*pairwise"):
+            matmul([[1.0]], [[1.0]], order=order)
+    with pytest.raises(ValueError, match=r"unknown tensor core 'h10'\. Did you mean 'h100'"):
+        matmul([[1.0]], [[1.0]], order="tensor_core:h10")
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (4, 3, 0), (3, 0, 5), (0, 0, 0)])
