@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -169,37 +169,55 @@ def test_rounding_is_gfloats(name: str, mode: Mode, overflow: str) -> None:
     assert_same([round_exact(v, to) for v in x.tolist()], [_by_gfloat(v, to) for v in x.tolist()], x)
 
 
+WITH_MIDPOINTS = [*EIGHT_BIT, "binary8p1se", "binary8p3sf", "binary8p3ue", "binary8p8uf"]
+
+
 @pytest.mark.parametrize("overflow", ["ieee", "saturate"])
 @pytest.mark.parametrize("mode", _GFLOAT_MODES, ids=str)
-@pytest.mark.parametrize("name", [*EIGHT_BIT, "binary8p1se", "binary8p3sf", "binary8p3ue", "binary8p8uf"])
+@pytest.mark.parametrize("name", WITH_MIDPOINTS)
 def test_every_8_bit_value_and_midpoint_is_rounded_as_gfloat_has_it_for_every_draw(
     name: str, mode: Mode, overflow: str
 ) -> None:
-    # Beside the midpoints, tails of a quarter and of three sixteenths: between two draws, and between two
-    # halves of a draw, for each N up to 4.
+    for to, grid, draws, theirs in _grids(name, mode, overflow):
+        assert_same(round_array(grid, to, draws), theirs, grid, draws)
+        some = np.random.default_rng(16).integers(0, grid.size, 250)
+        ours = [round_exact(float(grid.flat[n]), to, int(draws.flat[n])) for n in some]
+        assert_same(ours, theirs.flat[some], grid.flat[some], draws.flat[some])
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("overflow", ["ieee", "saturate"])
+@pytest.mark.parametrize("mode", _GFLOAT_MODES, ids=str)
+@pytest.mark.parametrize("name", WITH_MIDPOINTS)
+def test_the_reference_rounds_every_8_bit_value_and_midpoint_as_gfloat_has_it(
+    name: str, mode: Mode, overflow: str
+) -> None:
+    for to, grid, draws, theirs in _grids(name, mode, overflow):
+        ours = [round_exact(x, to, draw) for x, draw in zip(grid.flat, draws.ravel().tolist(), strict=True)]
+        assert_same(ours, theirs.ravel(), grid.ravel(), draws.ravel())
+
+
+def _grids(name: str, mode: Mode, overflow: str) -> Iterator[tuple[Cast, np.ndarray, np.ndarray, np.ndarray]]:
+    """For each N up to 4: the cast, numbers by draws, and what gfloat makes of them.
+
+    Beside values and midpoints, tails of a quarter and of three sixteenths: between two draws, and between
+    two halves of a draw.
+    """
     gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
-    format, rng = Format.from_name(name), np.random.default_rng(16)
+    format = Format.from_name(name)
     held, middle = values(format), midpoints(format)
     held = held[np.isfinite(held) & (held >= 0)].astype(np.float64)
     gap = np.diff(np.append(held, 2 * middle[-1] - held[-1]))
-    x = np.concatenate(
-        [held, middle, held + 0.25 * gap, held + 0.1875 * gap, middle * (1 - 2.0**-9), [math.inf]]
-    )
+    tails = [held, middle, held + 0.25 * gap, held + 0.1875 * gap, middle * (1 - 2.0**-9), [math.inf]]
+    x = np.concatenate(tails)
     x = np.concatenate([x, -x])[:, None] if format.signed else x[:, None]
     for random_bits in (1, 2, 3, 4) if mode.stochastic else (1,):
-        to, draws = (
-            cast(name, mode, overflow, random_bits),
-            np.arange(2**random_bits if mode.stochastic else 1),
-        )
-        grid, drawn = np.broadcast_arrays(x, draws)
-        how = {"srbits": drawn, "srnumbits": random_bits} if mode.stochastic else {}
-        theirs = gfloat.round_ndarray(
-            gfloat_info(name), grid, gfloat.RoundMode[_GFLOAT_MODES[mode]], sat=overflow == "saturate", **how
-        )
-        assert_same(round_array(grid, to, drawn), theirs, grid, drawn)
-        some = rng.integers(0, grid.size, 250)
-        ours = [round_exact(float(grid.flat[n]), to, int(drawn.flat[n])) for n in some]
-        assert_same(ours, theirs.flat[some], grid.flat[some], drawn.flat[some])
+        to = cast(name, mode, overflow, random_bits)
+        grid, draws = np.broadcast_arrays(x, np.arange(2**random_bits if mode.stochastic else 1))
+        how = {"srbits": draws, "srnumbits": random_bits} if mode.stochastic else {}
+        rounding = gfloat.RoundMode[_GFLOAT_MODES[mode]]
+        theirs = gfloat.round_ndarray(gfloat_info(name), grid, rounding, sat=overflow == "saturate", **how)
+        yield to, grid, draws, theirs
 
 
 @pytest.mark.parametrize("name", ["e5m0", "e8m0", "e2m0"])

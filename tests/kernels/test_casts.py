@@ -15,8 +15,10 @@ from inputs import (
     ARITHMETIC,
     AT_MOST_16,
     DETERMINISTIC,
+    EIGHT_BIT,
     F32,
     FIXED,
+    FLUSHED,
     IN_ML_DTYPES,
     MODES,
     NEW_FAMILIES,
@@ -37,6 +39,7 @@ from inputs import (
     near_ties_64,
     numbers,
     overflows,
+    quiet,
     seeds,
     shortened,
     some_values,
@@ -241,6 +244,22 @@ def test_every_positive_float32_is_rounded_toward_zero(name: str) -> None:
         assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("mode", DETERMINISTIC, ids=str)
+@pytest.mark.parametrize("name", [*EIGHT_BIT, "float16", "bfloat16", *P3109, *FIXED, *FLUSHED])
+def test_every_upper_half_of_a_float32_is_cast_with_nothing_little_and_much_below_it(
+    name: str, mode: Mode
+) -> None:
+    # Sign, exponent and nine bits of the significand; of the other bits nothing, the least, the most, and
+    # what lies about the middle between two values of float16.
+    upper = np.arange(0, 2**32, 2**14, dtype=np.uint64)
+    for below in (0, 1, 2**11, 2**12 - 1, 2**12, 2**12 + 1, 2**13, 2**14 - 1):
+        x = quiet((upper + np.uint64(below)).astype(np.uint32).view(F32))
+        for overflow in overflows(Format.from_name(name)):
+            to = cast(name, mode, overflow)
+            assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
+
+
 @pytest.mark.parametrize(
     "name", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float16", "bfloat16", "tfloat32"]
 )
@@ -403,6 +422,17 @@ def test_rounding_is_monotone(to: Cast, seed: int) -> None:
     rounded = cpu.cast(x, to, Key(0))
     rounded = rounded[~np.isnan(rounded)]  # overflow to NaN has no place in an order
     assert (np.diff(rounded[np.isfinite(rounded)]) >= 0).all()
+    assert (rounded[1:] >= rounded[:-1]).all()
+
+
+@pytest.mark.parametrize("mode", DETERMINISTIC, ids=str)
+@pytest.mark.parametrize("name", [*P3109, *FIXED, *(name for name in NEW_FAMILIES if name.endswith("_ftz"))])
+def test_rounding_is_monotone_in_every_family(name: str, mode: Mode) -> None:
+    # Dense where flushing ends, and around everything else.
+    format = Format.from_name(name)
+    edge = format.smallest_normal * np.linspace(-1.5, 1.5, 385)
+    x = np.concatenate([numbers(format, 250, 22), edge.astype(F32)])
+    rounded = cpu.cast(np.sort(x[~np.isnan(x)]), cast(name, mode, "saturate"), Key(0))
     assert (rounded[1:] >= rounded[:-1]).all()
 
 
