@@ -462,7 +462,7 @@ def test_fixed_point_to_nearest_is_numpys_rounding_of_integers(name: str) -> Non
 # ----------------------------------------------------------------------------------------------------
 
 
-def _operands(name: str, count: int = 700) -> tuple[list[float], list[float], list[float]]:
+def _operands(name: str, count: int = 400) -> tuple[list[float], list[float], list[float]]:
     format, rng = Format.from_name(name), np.random.default_rng(7)
     held = [decode_exact(code, format) for code in rng.integers(0, format.code_count, 3 * count).tolist()]
     held = [value for value in held if math.isfinite(value)]
