@@ -549,7 +549,8 @@ def _narrow(
             lift=np.uint32(23 - m - cast.random_bits),
         )
     guard = _guard_bits(cast)
-    if isinstance(rule, Stochastic) and guard <= 30 and format.emax < 127:
+    one_rest = exact or lossy is None  # a residual and a loss are two, and their sum may be no float32
+    if isinstance(rule, Stochastic) and guard <= 30 and format.emax < 127 and one_rest:
         up, spare = max(guard - (23 - m), 0), _spare_bits(rule)
         return OffsetLots(
             max=largest,
