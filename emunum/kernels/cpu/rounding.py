@@ -559,7 +559,7 @@ def scaled_quotient(x: Any, scale: Any, b: Any) -> Any:
     q = a / b
     p, low = two_product(q, b)
     rest = (((a - p) - low) + a_low) / b
-    whole = q + rest
+    whole = q + rest if rest != 0.0 else q  # which keeps -0
     return whole, rest - (whole - q)
 
 
