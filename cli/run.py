@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -13,6 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from emunum.experiments.config import RunConfig
+from emunum.ops.events import EVENTS
+
+if TYPE_CHECKING:
+    from emunum.experiments.train import EpochRecord, EventRow
 
 PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 DEFAULTS = RunConfig()
@@ -32,9 +37,12 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 Examples:
   emunum run --dataset diabetes --format e4m3 --rounding stochastic
   emunum run --dataset boston --format e5m2 --policy mixed --model mlp --hidden 64,32 --epochs 100
+  emunum run --dataset digits --policy int8 --rounding stochastic --model mlp --epochs 10
+  emunum run --dataset digits --format e5m2 --policy mixed --order tensor_core:h100_fp8:128
+  emunum run --dataset diabetes --format e5m2 --events
   emunum run --dataset toy --precision float8 --policy output --json --quiet""",
 )
-@click.option("--dataset", default=DEFAULTS.dataset, help="toy, diabetes or boston.")
+@click.option("--dataset", default=DEFAULTS.dataset, help="toy, diabetes, boston or digits.")
 @click.option(
     "--format", "format_name", metavar="NAME", show_default="float32", help="Number format: a name or eXmY."
 )
@@ -43,7 +51,11 @@ Examples:
     type=click.Choice(list(PRECISIONS)),
     help="The published study's spelling: e5m2, e6m9, float32.",
 )
-@click.option("--rounding", default="nearest", help="nearest, toward_zero or stochastic.")
+@click.option(
+    "--rounding",
+    default="nearest",
+    help="nearest, nearest_away, toward_zero, up, down, to_odd, stochastic, stochastic_b or stochastic_c.",
+)
 @click.option(
     "--overflow", default=DEFAULTS.overflow, help="ieee, saturate, or auto: ieee where the format has Inf."
 )
@@ -56,13 +68,35 @@ Examples:
 @click.option(
     "--policy",
     default=DEFAULTS.policy,
-    help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors.",
+    help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors; "
+    "int8: integers with scales.",
 )
 @click.option(
     "--accumulator",
     metavar="NAME",
     show_default="the policy's",
-    help="Format of partial sums, rounded as the policy's are.",
+    help="Format of partial sums, rounded as the policy's are; int2..int32 with --policy int8.",
+)
+@click.option(
+    "--order",
+    default=DEFAULTS.order,
+    metavar="ORDER",
+    help="How sums are added: sequential, chunked:64, pairwise, kahan, exact, tensor_core:h100, or "
+    "tensor_core:h100_fp8:128 with promotion every 128 terms.",
+)
+@click.option(
+    "--outer", metavar="NAME", show_default="--accumulator", help="Format in which sums of chunks are added."
+)
+@click.option("--scale", default=DEFAULTS.scale, help="Scales of --policy int8: absmax or power_of_two.")
+@click.option(
+    "--per-channel/--per-tensor",
+    default=DEFAULTS.per_channel,
+    help="One scale for each row of an int8 weight matrix, or one for all.",
+)
+@click.option(
+    "--master",
+    default=DEFAULTS.master,
+    help="Weights between steps of --policy int8: float32, or int8 updated stochastically.",
 )
 @click.option("--model", default=DEFAULTS.model, help="linear or mlp.")
 @click.option(
@@ -102,6 +136,11 @@ Examples:
 @click.option(
     "--threads", type=int, show_default="all cores", help="Threads to use; no result depends on it."
 )
+@click.option(
+    "--events",
+    is_flag=True,
+    help="Count overflows, absorbed additions, ties and more, by layer, pass and epoch. Slower.",
+)
 @click.option("--name", show_default="made from the configuration", help="Name of the run's directory.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs"), help="Where run directories go."
@@ -114,6 +153,7 @@ def command(
     format_name: str | None,
     precision: str | None,
     threads: int | None,
+    events: bool,
     name: str | None,
     output: Path,
     as_json: bool,
@@ -122,8 +162,9 @@ def command(
 ) -> None:
     """Train a network with every product, sum and update rounded into a format, and save the record.
 
-    OUTPUT/NAME holds config.json, history.jsonl (a line an epoch), weights.npz and record.json. The same
-    command gives the same weights, bit for bit, on any machine; record.json has their SHA-256.
+    OUTPUT/NAME holds config.json, history.jsonl (a line an epoch, its events with --events), weights.npz
+    and record.json. The same command gives the same weights, bit for bit, on any machine; record.json has
+    their SHA-256.
 
     The first run of a configuration compiles its kernels, which takes some seconds; they are kept.
     """
@@ -148,28 +189,50 @@ def command(
     set_threads(threads)
     directory = RunDirectory(output, name or default_name(config), config)
     console = Console(stderr=True, quiet=quiet)
+    counted: list[EventRow] = []
+
+    def on_epoch(epoch: EpochRecord) -> None:
+        counted.extend(epoch.events)
+        loss = f"loss {epoch.step_mse[-1]:.5g}"
+        progress.update(task, advance=1, description="training", loss=loss)
+
     with _progress(console, quiet) as progress:
         task = progress.add_task("starting: kernels compile at first use", total=config.epochs, loss="")
         try:
-            record = execute(
-                config,
-                directory=directory,
-                on_epoch=lambda epoch: progress.update(
-                    task, advance=1, description="training", loss=f"loss {epoch.step_mse[-1]:.5g}"
-                ),
-            )
+            record = execute(config, directory=directory, events=events, on_epoch=on_epoch)
         except ValueError as error:
             raise click.ClickException(str(error)) from None
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
         _print_result(record, directory.path)
+        if counted:
+            _print_events(counted)
     if record["status"] == "diverged":
         console.print(f"The run diverged: {record['reason']}. The record says so too.", markup=False)
     if record["status"] == "interrupted":
         message = f"Interrupted: {record['reason']}. The record in {directory.path} holds what there is."
         console.print(message, markup=False)
         raise click.exceptions.Exit(130)
+
+
+def _print_events(rows: list[EventRow]) -> None:
+    totals: dict[tuple[str, str], Counter[str]] = {}
+    worst: dict[tuple[str, str], tuple[float, float]] = {}
+    for row in rows:
+        place = str(row["layer"]), str(row["pass"])
+        totals.setdefault(place, Counter()).update({event: int(row[event]) for event in EVENTS})
+        error, bound = worst.get(place, (0.0, 0.0))
+        worst[place] = max(error, float(row["backward_error"])), max(bound, float(row["worst_case"]))
+    table = Table(title="What the roundings did, all epochs; backward error of matrix products beside n u")
+    for column in ("layer", "pass"):
+        table.add_column(column)
+    for event in (*EVENTS, "backward error", "n u"):
+        table.add_column(event.replace("_", " "), justify="right")
+    for place, counts in sorted(totals.items()):
+        errors = (f"{value:.2g}" if value else "-" for value in worst[place])
+        table.add_row(*place, *(f"{counts[event]:,}" for event in EVENTS), *errors)
+    Console(width=None if Console().is_terminal else 150).print(table)
 
 
 def default_name(config: RunConfig) -> str:
@@ -200,6 +263,7 @@ def _print_result(record: dict[str, Any], path: Path) -> None:
         rounding += f", {record['random_bits']} random bits"
     table.add_row("rounding, overflow", f"{rounding}, {record['overflow_applied']}")
     accumulator = f", accumulator {record['accumulator']}" if record["accumulator"] else ""
+    accumulator += f", order {record['order']}" if record["order"] != "sequential" else ""
     table.add_row("policy, model", f"{record['policy']}{accumulator}, {record['model']}")
     table.add_row("status", f"{record['status']}, {record['epochs_completed']} of {record['epochs']} epochs")
     for key, label in (
@@ -207,8 +271,11 @@ def _print_result(record: dict[str, Any], path: Path) -> None:
         ("train_mse", "train MSE"),
         ("test_mse", "test MSE"),
         ("test_rmse", "test RMSE"),
+        ("test_accuracy", "test accuracy"),
     ):
         value = record.get(key)
+        if key == "test_accuracy" and value is None:
+            continue
         table.add_row(label, "-" if value is None else f"{value:.6g}")
     table.add_row("weights SHA-256", str(record["weights_sha256"]))
     table.add_row("time", f"{record['wall_s']:.2f} s on {record['threads']} threads")

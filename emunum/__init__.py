@@ -12,35 +12,53 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from emunum.formats import Cast, Format
+from emunum.formats import Accumulator, Cast, Format, Mode
 
 if TYPE_CHECKING:
     from emunum.kernels.cpu.threads import get_threads, set_threads
-    from emunum.ops.arrays import decode, encode, from_ml_dtypes, matmul, quantize, to_ml_dtypes
+    from emunum.ops.arrays import (
+        decode,
+        dot,
+        encode,
+        from_ml_dtypes,
+        matmul,
+        matmul_error,
+        quantize,
+        sum,
+        to_ml_dtypes,
+    )
 
 __version__ = "0.1.0"
 
 _HOME = {
     "decode": "emunum.ops.arrays",
+    "dot": "emunum.ops.arrays",
     "encode": "emunum.ops.arrays",
     "from_ml_dtypes": "emunum.ops.arrays",
     "get_threads": "emunum.kernels.cpu.threads",
     "matmul": "emunum.ops.arrays",
+    "matmul_error": "emunum.ops.arrays",
     "quantize": "emunum.ops.arrays",
     "set_threads": "emunum.kernels.cpu.threads",
+    "sum": "emunum.ops.arrays",
     "to_ml_dtypes": "emunum.ops.arrays",
 }
 
 __all__ = [
+    "Accumulator",
     "Cast",
     "Format",
+    "Mode",
     "decode",
+    "dot",
     "encode",
     "from_ml_dtypes",
     "get_threads",
     "matmul",
+    "matmul_error",
     "quantize",
     "set_threads",
+    "sum",
     "to_ml_dtypes",
 ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from emunum.experiments.datasets import DATASETS
-from emunum.formats import FLOAT32, Cast, Format, parse_mode, parse_overflow
+from emunum.formats import FLOAT32, Cast, Format, Overflow, parse_mode, parse_overflow
 from emunum.formats.names import unknown
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.nn.initial import parse_scheme
 from emunum.nn.models import DEFAULT_HIDDEN, build
-from emunum.ops.policy import Policy, parse_policy
+from emunum.ops.policy import INTEGER, IntegerPolicy, Policy, parse_policy
+from emunum.ops.scaling import INT8, IntegerAccumulator, Scale
 
 _NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choose another --{option}."
+MASTERS = ("float32", "int8")
 SEED_LIMIT = 2**32  # MT19937 and scikit-learn take no more
 
 
@@ -39,6 +42,11 @@ class RunConfig:
     random_bits: int = DEFAULT_RANDOM_BITS
     policy: str = "full"
     accumulator: str | None = None
+    order: str = "sequential"
+    outer: str | None = None
+    scale: str = "absmax"
+    per_channel: bool = False
+    master: str = "float32"
     model: str = "linear"
     hidden: tuple[int, ...] = ()
     epochs: int = 30
@@ -60,8 +68,10 @@ class RunConfig:
         self._settle("format", Format.from_name(self.format).name)
         self._settle("rounding", str(parse_mode(self.rounding)))
         self._settle("overflow", str(parse_overflow(self.overflow)))
-        if self.accumulator is not None:
-            self._settle("accumulator", Format.from_name(self.accumulator).name)
+        for field in ("accumulator", "outer"):
+            if (name := getattr(self, field)) is not None and self.policy != INTEGER:
+                self._settle(field, Format.from_name(name).name)
+        self._settle("per_channel", bool(self.per_channel))
         parse_scheme(self.init)
         for field in ("epochs", "batch_size"):
             self._settle(field, _whole(field, getattr(self, field), " of at least 1"))
@@ -89,13 +99,18 @@ class RunConfig:
         ):
             self._require(_survives(constant), field, "neither 0 nor infinite as the float32 constant it is")
         build(self.model, 1, 1, self.hidden)
-        policy = self.build_policy()  # checks its name and random_bits
+        self._check(self.build_policy())  # which checks names and random_bits
+
+    def _check(self, policy: Policy | IntegerPolicy) -> None:
+        if isinstance(policy, IntegerPolicy):
+            return
         for role, cast in policy.roles.items():
             if not cast.format.has_zero:
                 what = f"a network's {role.name.lower()} values"
                 raise ValueError(_NO_SCALE.format(name=self.format, what=what, option="format"))
-        if not policy.accumulator.format.has_zero:
-            raise ValueError(_NO_SCALE.format(name=self.accumulator, what="sums", option="accumulator"))
+        for option, cast in (("accumulator", policy.accumulator.cast), ("outer", policy.accumulator.last)):
+            if not cast.format.has_zero:
+                raise ValueError(_NO_SCALE.format(name=cast.format, what="sums", option=option))
 
     @property
     def cast(self) -> Cast:
@@ -111,12 +126,47 @@ class RunConfig:
         """Return the fields as JSON values."""
         return asdict(self) | {"hidden": list(self.hidden)}
 
-    def build_policy(self) -> Policy:
-        """Return the casts of every role."""
+    def build_policy(self) -> Policy | IntegerPolicy:
+        """Return what rounds every role, and every sum."""
+        if self.policy == INTEGER:
+            return self._integer_policy()
         policy = parse_policy(self.policy, self.cast)
-        if self.accumulator is None:
+        for field in ("scale", "per_channel", "master"):
+            given = getattr(self, field)
+            if given != type(self).__dataclass_fields__[field].default:
+                raise ValueError(f"{_option(field)} {given!r} is for --policy int8: {self.policy} has none.")
+        if (self.accumulator, self.order, self.outer) == (None, "sequential", None):
             return policy
-        return policy.with_accumulator(Format.from_name(self.accumulator))
+        formats = (
+            None if name is None else Format.from_name(name) for name in (self.accumulator, self.outer)
+        )
+        accumulator, outer = formats
+        return policy.with_accumulator(accumulator, self.order, outer)
+
+    def _integer_policy(self) -> IntegerPolicy:
+        if self.format not in ("float32", INTEGER):
+            raise ValueError(f"--format {self.format!r} with --policy int8: its tensors are int8.")
+        self._settle("format", INTEGER)
+        if self.order != "sequential" or self.outer is not None:
+            raise ValueError("--order and --outer are for float sums: those of --policy int8 are integers.")
+        width = re.fullmatch(r"int(\d{1,2})", self.accumulator or "int32")
+        if width is None:
+            raise ValueError(
+                f"--accumulator {self.accumulator!r} with --policy int8: its sums are int2..int32."
+            )
+        if self.scale not in list(Scale):
+            raise unknown("scale", self.scale, Scale)
+        if self.master not in MASTERS:
+            raise unknown("master", self.master, MASTERS)
+        overflow = Overflow.WRAP if self.overflow == Overflow.WRAP else Overflow.SATURATE
+        return IntegerPolicy(
+            name=INTEGER,
+            cast=Cast(format=INT8, mode=parse_mode(self.rounding), random_bits=self.random_bits),
+            accumulator=IntegerAccumulator(bits=int(width[1]), overflow=overflow),
+            scale=Scale(self.scale),
+            per_channel=self.per_channel,
+            integer_master=self.master == INTEGER,
+        )
 
     def _settle(self, field: str, value: object) -> None:
         object.__setattr__(self, field, value)

@@ -41,10 +41,10 @@ class Dataset:
     def __post_init__(self) -> None:
         """Check that the arrays and the names fit together."""
         n, d = len(self.features), len(self.feature_names)
-        if n == 0 or self.features.shape != (n, d) or self.target.shape != (n, 1):
+        if n == 0 or self.features.shape != (n, d) or self.target.ndim != 2 or len(self.target) != n:
             raise ValueError(
                 f"data set {self.name!r} has features {self.features.shape}, target {self.target.shape} "
-                f"and {d} feature names. Pass shapes (n, d) and (n, 1) with n >= 1, and d names."
+                f"and {d} feature names. Pass shapes (n, d) and (n, k) with n >= 1, and d names."
             )
         if self.features.dtype != np.float64 or self.target.dtype != np.float64:
             raise ValueError(
@@ -63,7 +63,7 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Split:
-    """Standardised samples to train and to test on: float32, C-contiguous, x (n, d) and y (n, 1)."""
+    """Standardised samples to train and to test on: float32, C-contiguous, x (n, d) and y (n, k)."""
 
     x_train: Float32Array
     y_train: Float32Array
@@ -83,7 +83,7 @@ def load(name: str) -> Dataset:
 
 
 def standardise(dataset: Dataset) -> tuple[Float32Array, Float32Array]:
-    """Return the features (n, d) and the target (n, 1) with mean 0 and standard deviation 1, as float32.
+    """Return the features (n, d) and the target (n, k) with mean 0 and standard deviation 1, as float32.
 
     z = (v - mean) / sd for each column, over all n samples, where sd^2 = sum((v - mean)^2) / n and a
     column of equal values becomes zeros. Computed in float64, then rounded to the nearest float32.
@@ -182,10 +182,25 @@ def _toy() -> Dataset:
     return Dataset(name="toy", features=x, target=2 * x + 1, feature_names=("x",))
 
 
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    source = load_digits()
+    return Dataset(
+        name="digits",
+        features=source.data,
+        target=np.eye(10)[source.target],
+        feature_names=tuple(source.feature_names),
+    )
+
+
 DATASETS: Mapping[str, Callable[[], Dataset]] = MappingProxyType(
-    {"toy": _toy, "diabetes": _diabetes, "boston": _boston}
+    {"toy": _toy, "diabetes": _diabetes, "boston": _boston, "digits": _digits}
 )
-"""Name to the function that loads it, in the order of the published tables."""
+"""Name to the function that loads it: the published tables' in their order, then digits.
+
+digits is a classification: a target column for each class, 1 in the sample's own and 0 elsewhere.
+"""
 
 
 def _require_finite(dataset: Dataset) -> None:
@@ -193,7 +208,7 @@ def _require_finite(dataset: Dataset) -> None:
     wrong = np.argwhere(~np.isfinite(table))
     if len(wrong):
         row, column = wrong[0]
-        where = (*dataset.feature_names, "target")[column]
+        where = dataset.feature_names[column] if column < len(dataset.feature_names) else "target"
         raise ValueError(
             f"data set {dataset.name!r} holds {table[row, column]} in row {row} (counted from 0), "
             f"column {where!r}. Remove that sample or give the value."

@@ -82,7 +82,10 @@ class RunDirectory:
 
     def append(self, epoch: EpochRecord) -> None:
         """Add a line to the history."""
-        line = json.dumps(asdict(epoch) | {"mean_mse": epoch.mean_mse})
+        entry = asdict(epoch) | {"mean_mse": epoch.mean_mse}
+        if not epoch.events:
+            del entry["events"]
+        line = json.dumps(entry)
         try:
             with self._history.open("a") as file:
                 file.write(line + "\n")

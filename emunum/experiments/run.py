@@ -21,12 +21,14 @@ def execute(
     config: RunConfig,
     *,
     directory: RunDirectory | None = None,
+    events: bool = False,
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
     """Train as configured and return the record: a flat dict of JSON values, written to `directory` too.
 
     status is "completed", "diverged" (a loss or weight became NaN or infinite; `reason` says where) or
     "interrupted" (KeyboardInterrupt); the last two keep what there is so far, with null for what is not.
+    With `events`, every epoch has counts of what its roundings did; see EpochRecord.
     Raises ValueError for data that cannot be used and OSError where a file cannot be written.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
@@ -34,7 +36,7 @@ def execute(
     losses: list[float] = []
     epochs, status, reason = 0, "completed", None
     try:
-        training = Training(config)
+        training = Training(config, events=events)
         for epoch in training.epochs():
             losses.extend(epoch.step_mse)
             epochs = epoch.epoch
@@ -70,12 +72,15 @@ def _described(config: RunConfig) -> dict[str, Any]:
 
 def _outcome(training: Training | None) -> dict[str, Any]:
     if training is None:
-        return {"steps": 0} | dict.fromkeys(("parameters", *METRICS, "data_sha256", "weights_sha256"))
+        return {"steps": 0} | dict.fromkeys(
+            ("parameters", *METRICS, "accumulator_overflows", "data_sha256", "weights_sha256")
+        )
     weights = training.named_weights()
     return {
         "steps": training.steps,
         "parameters": sum(w.size for w in weights.values()),
         **training.metrics(),
+        "accumulator_overflows": training.accumulator_overflows,
         "data_sha256": training.data_sha256,
         "weights_sha256": training.weights_sha256,
     }

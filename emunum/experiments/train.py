@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -20,11 +20,12 @@ from emunum.nn.layers import Array, Params
 from emunum.nn.loss import mean_squared_error, mean_squared_error_gradient
 from emunum.nn.models import build
 from emunum.nn.optim import SGD
-from emunum.ops.arithmetic import Arithmetic
+from emunum.ops.arithmetic import IntegerArithmetic, bind
+from emunum.ops.events import EVENTS, EventLog
 from emunum.ops.policy import Role
 from emunum.ops.strict import plain
 
-METRICS = ("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n")
+METRICS = ("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy")
 
 
 class Phase(IntEnum):
@@ -37,6 +38,12 @@ class Phase(IntEnum):
     INITIAL = 4
 
 
+EventRow = Mapping[str, str | int | float]
+"""layer, pass, role, a count for each Event, the largest errors of matrix products and their bound n u."""
+
+_PASSES = {Role.ERROR: "backward", Role.GRADIENT: "backward", Role.UPDATE: "update", Role.MASTER: "update"}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
     """One epoch: the loss of each of its steps, before that step's update, and the time it took."""
@@ -44,6 +51,8 @@ class EpochRecord:
     epoch: int
     step_mse: tuple[float, ...]
     wall_s: float
+    events: tuple[EventRow, ...] = ()
+    """With --events: a row for each layer, pass and role."""
 
     @property
     def mean_mse(self) -> float:
@@ -58,10 +67,11 @@ class DivergedError(ArithmeticError):
 class Training:
     """A run in progress: `epochs` advances it, `params` are the master weights so far.
 
-    With `strict`, any raw NumPy arithmetic on the network's values raises.
+    With `strict`, any raw NumPy arithmetic on the network's values raises. With `events`, roundings are
+    counted; the bits stay the same.
     """
 
-    def __init__(self, config: RunConfig, *, strict: bool = False) -> None:
+    def __init__(self, config: RunConfig, *, strict: bool = False, events: bool = False) -> None:
         self.config = config
         dataset = datasets.load(config.dataset)
         self.data_sha256 = dataset.sha256
@@ -72,7 +82,8 @@ class Training:
             lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
         )
         seed = config.seed if config.rounding_seed is None else config.rounding_seed
-        self._arith = Arithmetic(policy=config.build_policy(), key=Key(seed), strict=strict)
+        self._events = EventLog() if events else None
+        self._arith = bind(config.build_policy(), Key(seed), strict=strict, events=self._events)
         self.steps = 0
         self.params = self._initial()
         self.state = self.optimizer.state(self.params)
@@ -84,19 +95,21 @@ class Training:
             started = time.perf_counter()
             order = self._order(epoch, samples)
             losses = [self._step(order[at : at + batch]) for at in range(0, samples, batch)]
-            yield EpochRecord(epoch=epoch, step_mse=tuple(losses), wall_s=time.perf_counter() - started)
+            wall_s = time.perf_counter() - started
+            yield EpochRecord(epoch=epoch, step_mse=tuple(losses), wall_s=wall_s, events=self._drained())
 
     def predict(self, x: Array, phase: Phase) -> Array:
         """Return the network's emulated output for features x (n, d)."""
         arith = self._arith.at(self.steps, phase)
         y, _ = self.model.forward(arith, self.params, arith.cast(Role.INPUT, x))
-        return plain(y)  # type: ignore[no-any-return]
+        return arith.values(y)
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self) -> dict[str, float | None]:
         """Return the mean squared errors and their roots, on standardised targets.
 
         test_mse_over_n is the published study's number: the sum of the test batches' means divided by
-        the number of test samples (not of batches).
+        the number of test samples (not of batches). test_accuracy is the share of test samples whose
+        largest output is that of their class, or None for a regression.
         """
         train = mean_squared_error(self.predict(self.split.x_train, Phase.TEST_ON_TRAIN), self.split.y_train)
         y, target = self.predict(self.split.x_test, Phase.TEST_ON_TEST), self.split.y_test
@@ -105,8 +118,16 @@ class Training:
             mean_squared_error(y[at : at + batch], target[at : at + batch])
             for at in range(0, len(target), batch)
         ]
-        values = (train, math.sqrt(train), test, math.sqrt(test), math.fsum(parts) / len(target))
+        classes = target.shape[1] > 1
+        accuracy = float(np.mean(y.argmax(axis=1) == target.argmax(axis=1))) if classes else None
+        values = (train, math.sqrt(train), test, math.sqrt(test), math.fsum(parts) / len(target), accuracy)
         return dict(zip(METRICS, values, strict=True))
+
+    @property
+    def accumulator_overflows(self) -> int | None:
+        """Additions that left the accumulator of policy int8 so far; None where sums are floats."""
+        arith = self._arith
+        return arith.overflows.total() if isinstance(arith, IntegerArithmetic) else None
 
     @property
     def weights_sha256(self) -> str:
@@ -131,6 +152,25 @@ class Training:
             for index, own in enumerate(drawn)
         ]
 
+    def _drained(self) -> tuple[EventRow, ...]:
+        """The events since the last call, without those of measurements."""
+        rows: list[EventRow] = []
+        for place, role, entry in self._events.drain() if self._events else ():
+            if place[0][1] not in (Phase.TRAIN, Phase.UPDATE, Phase.INITIAL):
+                continue
+            rows.append(
+                {
+                    "layer": self.model.name_of(place[1][0]) if len(place) > 1 else "loss",
+                    "pass": _PASSES.get(Role[role.upper()], "forward"),
+                    "role": role,
+                    **dict(zip(EVENTS, map(int, entry.counts), strict=True)),
+                    "forward_error": entry.forward,
+                    "backward_error": entry.backward,
+                    "worst_case": entry.bound,
+                }
+            )
+        return tuple(rows)
+
     def _order(self, epoch: int, samples: int) -> Any:
         if not self.config.shuffle:
             return np.arange(samples)
@@ -143,7 +183,7 @@ class Training:
         x = arith.cast(Role.INPUT, self.split.x_train[rows], part=0)
         target = arith.cast(Role.INPUT, self.split.y_train[rows], part=1)
         y, saved = self.model.forward(arith, params, x)
-        loss = mean_squared_error(y, target)
+        loss = mean_squared_error(arith.values(y), arith.values(target))
         dy = mean_squared_error_gradient(arith, y, target, config.loss_scale)
         grads = self.model.backward(arith, params, saved, dy)
         self.params, self.state = self.optimizer.step(

@@ -17,7 +17,11 @@ from emunum.formats.rounding import Cast, Overflow, Stochastic
 from emunum.formats.spec import Format
 
 SumDraw = Callable[[int, int, int], int]
-"""Random bits of a sum's rounding: (level, step, index) -> R."""
+"""Random bits of a sum's rounding: (level, step, index) -> R.
+
+Level 1 takes in term `step` (index 0, Kahan's four 0..3); level 2 + h adds two sums of up to 2^h terms, the
+last of them `step` (K where fewer); chunks are added at level 2 by number, and exact sums rounded there.
+"""
 
 Draw = Callable[[int, int], int]
 """Random bits of a matrix product's rounding: (k, which) -> R, which = 0 product, 1 sum."""
@@ -195,7 +199,7 @@ def sum_exact(
             exact = sum((Fraction(term) for term in terms), Fraction(0))
             if all(term == 0 for term in terms):  # as a chain of additions from +0 ends
                 return fold(list(terms), to, 1, 0)
-            return _round_sum(exact, to, draw(1, 0, 0))
+            return _round_sum(exact, to, draw(2, 0, 0))
         case Order.TENSOR_CORE:
             raise ValueError("a tensor core looks at operands, not at products: use tensor_core_exact.")
 

@@ -31,12 +31,15 @@ from emunum.formats.rounding import Deterministic, Stochastic
 #                uses call (n // (16 D)) 16 + n % 16 and draw (n % (16 D)) // 16 of its D draws: 16
 #                neighbours share a draw number, which lets a vector unit make their calls together.
 #   matmul       counter (column, row, k // (D / 2), MATMUL); draw 2 (k % (D / 2)) + which, which = 0 for
-#                the product and 1 for the sum. Rounding the result to another format: counter
-#                (column, row, 0xffffffff, MATMUL), draw 0.
-#   other orders products draw as above. Sums: operation MATMUL + 256 level. Level 1: counter word 2 is k;
-#                draw 0 rounds the partial sum of a chunk or the leaf of a tree, draws 0..3 are Kahan's
-#                four. chunked: level 2, counter word 2 is the number of the chunk. pairwise: level 2 + l
-#                adds two sums of up to 2^l terms, counter word 2 is the last k (K at the end of the tree).
+#                the product and 1 for the sum that takes it in: the running sum, that of a chunk, the
+#                leaf of a tree. Rounding the result to another format: counter (column, row, 0xffffffff,
+#                MATMUL), draw 0. The other sums of an order, with last word MATMUL + 256:
+#                  chunked, tensor_core  third word the number of the chunk, draw 0: the outer sum
+#                  exact                 third word 0, draw 0
+#                  kahan                 third word k // (D / 4), draws 4 (k % (D / 4)) + 0..3: its four
+#                  pairwise              the sum of two of up to 2^h terms: third word its last k (K where
+#                                        it has fewer than 2^(h+1) terms), draw h % D, last word
+#                                        MATMUL + 256 (1 + h // D)
 #   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k.
 #
 # D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.
@@ -250,10 +253,43 @@ class ZeroDown(NamedTuple):
     rounder: Any
 
 
+class Event(IntEnum):
+    """What a rounding can do to a number that is worth counting: the index of its counter."""
+
+    ROUNDINGS = 0
+    """All roundings."""
+    OVERFLOW = 1
+    """Finite values that exceed the largest one once rounded."""
+    UNDERFLOW = 2
+    """Nonzero values that round to zero."""
+    FLUSHED = 3
+    """Values that round to a subnormal where subnormals are flushed."""
+    ABSORBED = 4
+    """Additions of a nonzero number that leave the sum as it was."""
+    TIE = 5
+    """Values halfway between neighbours."""
+    NAN = 6
+    """NaNs born of operands that are none."""
+    ROUNDED_UP = 7
+    """Values moved away from zero."""
+
+
+class Counted(NamedTuple):
+    """A rounder, in float64, whose events are counted."""
+
+    rounder: Any
+    unbounded: Any  # the same rounding without a largest value
+    counts: Any  # int64, one for each Event
+    max: Any
+    min: Any
+    eps: Any  # 2^-m
+    smallest_normal: Any
+
+
 Lowered = Any
 """One of the classes above."""
 
-LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown)
+LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown, Counted)
 RANDOM = (OffsetStochastic, WordStochastic)
 
 
@@ -377,6 +413,27 @@ def slices_of(terms: Extent, count: int) -> NDArray[np.float64]:
     width = 51 - max(count, 1).bit_length()
     grids = range(terms.high - width, terms.low - width, -width)
     return np.array([1.5 * 2.0 ** (52 + max(grid, terms.low)) for grid in grids], np.float64)
+
+
+def counted(cast: Cast, counts: NDArray[np.int64], *, sums: bool = False) -> Counted:
+    """Lower a rounding whose events are to be counted: of values, products and quotients, or of sums.
+
+    It works in float64, where what is rounded is at hand exactly, and gives the same bits.
+    """
+    format = cast.format
+    lowered = _with_range(cast, None, otherwise=TwoSum) if sums else _with_range(cast, None)
+    lowered = _one_zero(cast, lowered)
+    if sums and cast.mode.negative_zero_sums and format.has_negative_zero:
+        lowered = ZeroDown(lowered)
+    return Counted(
+        lowered,
+        unbounded=_word(cast, np.float64, (math.inf, math.inf)),
+        counts=counts,
+        max=np.float64(format.max),
+        min=np.float64(format.min),
+        eps=np.float64(2.0**-format.mantissa_bits),
+        smallest_normal=np.float64(format.smallest_normal),
+    )
 
 
 def _unrounded(dtype: type[np.floating[Any]]) -> Unrounded:

@@ -18,6 +18,10 @@ class Sequential:
 
     layers: tuple[Layer, ...]
 
+    def name_of(self, index: int) -> str:
+        """Return a layer's name: its number and its kind, such as "0.Linear"."""
+        return f"{index}.{type(self.layers[index]).__name__}"
+
     def initial(self, scheme: initial.Scheme, stream: np.random.RandomState) -> list[Params]:
         """Return the parameters of every layer, drawn from one stream in order."""
         return [layer.initial(scheme, stream) for layer in self.layers]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emunum.formats import FLOAT32, Cast, Format
 from emunum.kernels import cpu
+from emunum.kernels.contract import Event
 from emunum.kernels.random import Key
-from emunum.ops.policy import Policy, Role
+from emunum.ops.events import Entry, EventLog, Place
+from emunum.ops.policy import IntegerPolicy, Policy, Role
+from emunum.ops.scaling import Scale, Scaled, matmul_int8, quantize_int8
 from emunum.ops.strict import guard, plain
 
 Array = NDArray[Any]
@@ -25,56 +30,67 @@ class Arithmetic:
     apart the tensors of one role in one place (a layer's weights 0 and biases 1). A place is entered with
     `at`; under one place, no two calls may share operation, role and part.
 
-    With `strict`, results refuse raw NumPy arithmetic (RawOperationError).
+    With `strict`, results refuse raw NumPy arithmetic (RawOperationError). `events` counts what roundings
+    do, by place and role: the same bits, at a tenth of the speed.
     """
 
     policy: Policy
     key: Key
     backend: ModuleType = cpu
     strict: bool = False
+    events: EventLog | None = None
+    where: Place = ()
 
-    def at(self, place: int, sub: int = 0) -> Arithmetic:
+    def at(self, place: int, sub: int = 0) -> Self:
         """Return the arithmetic of a place: a step, a layer, a pass."""
-        return replace(self, key=self.key.fold(place, sub))
+        return replace(self, key=self.key.fold(place, sub), where=(*self.where, (place, sub)))
 
     def cast(self, role: Role, x: Array, part: int = 0) -> Array:
         """Round x to the format of its role."""
-        return self._out(self.backend.cast(plain(x), self.policy.roles[role], self._key(role, part)))
+        key, counts = self._key(role, part), self._counts(role)
+        return self._out(self.backend.cast(plain(x), self.policy.roles[role], key, counts=counts))
 
     def matmul(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
         """a (M, K) times b (K, N), rounded as products and accumulators are; not yet cast to the role."""
-        policy = self.policy
-        return self._out(
-            self.backend.matmul(plain(a), plain(b), policy.product, policy.accumulator, self._key(role, part))
-        )
+        policy, key, counts = self.policy, self._key(role, part), self._counts(role)
+        a, b = plain(a), plain(b)
+        y = self.backend.matmul(a, b, policy.product, policy.accumulator, key, counts=counts)
+        if self.events is not None:
+            self.events.compare(self._entry(role), a, b, y, policy.accumulator)
+        return self._out(y)
 
     def column_sum(self, x: Array, role: Role, part: int = 0) -> Array:
-        """Sum over the first axis in index order, in the accumulator's format."""
-        return self._out(self.backend.column_sum(plain(x), self.policy.accumulator, self._key(role, part)))
+        """Sum over the first axis, in index order or the accumulator's own."""
+        key, counts = self._key(role, part), self._counts(role)
+        return self._out(self.backend.column_sum(plain(x), self.policy.accumulator, key, counts=counts))
 
     def add(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
-        """a + b, broadcast, in the accumulator's format."""
-        return self._out(self.backend.add(plain(a), plain(b), self.policy.accumulator, self._key(role, part)))
+        """a + b, broadcast, in the elementwise format."""
+        key, counts = self._key(role, part), self._counts(role)
+        return self._out(self.backend.add(plain(a), plain(b), self.policy.elementwise, key, counts=counts))
 
     def subtract(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
-        """a - b, broadcast, in the accumulator's format."""
-        return self._out(
-            self.backend.subtract(plain(a), plain(b), self.policy.accumulator, self._key(role, part))
-        )
+        """a - b, broadcast, in the elementwise format."""
+        key, counts = self._key(role, part), self._counts(role)
+        to = self.policy.elementwise
+        return self._out(self.backend.subtract(plain(a), plain(b), to, key, counts=counts))
 
     def scale(self, alpha: float, x: Array, role: Role, part: int = 0) -> Array:
-        """alpha x, the float32 constant alpha, in the accumulator's format (of UPDATE: in its own)."""
-        cast = self.policy.roles[role] if role is Role.UPDATE else self.policy.accumulator
-        return self._out(
-            self.backend.multiply(np.asarray(alpha, np.float32), plain(x), cast, self._key(role, part))
-        )
+        """alpha x, the float32 constant alpha, in the elementwise format (of UPDATE: in its own)."""
+        to = self.policy.roles[role] if role is Role.UPDATE else self.policy.elementwise
+        factor, key, counts = np.asarray(alpha, np.float32), self._key(role, part), self._counts(role)
+        return self._out(self.backend.multiply(factor, plain(x), to, key, counts=counts))
 
     def scaled_add(self, y: Array, alpha: float, x: Array, part: int = 0) -> Array:
         """y + alpha x in the update's format: the product rounded, then the sum."""
-        cast = self.policy.roles[Role.UPDATE]
-        return self._out(
-            self.backend.scaled_add(plain(y), np.float32(alpha), plain(x), cast, self._key(Role.UPDATE, part))
-        )
+        to, key = self.policy.roles[Role.UPDATE], self._key(Role.UPDATE, part)
+        counts = self._counts(Role.UPDATE)
+        out = self.backend.scaled_add(plain(y), np.float32(alpha), plain(x), to, key, counts=counts)
+        return self._out(out)
+
+    def values(self, x: Array) -> Array:
+        """Return the float32 numbers that x stands for, for measurements."""
+        return plain(x)  # type: ignore[no-any-return]
 
     def select(self, condition: Array, x: Array) -> Array:
         """x where the condition holds, else +0: exact."""
@@ -83,5 +99,112 @@ class Arithmetic:
     def _key(self, role: Role, part: int) -> Key:
         return self.key.fold(role, part)
 
+    def _entry(self, role: Role) -> Entry:
+        assert self.events is not None
+        return self.events.entry(self.where, role.name.lower())
+
+    def _counts(self, role: Role) -> NDArray[np.int64] | None:
+        return None if self.events is None else self._entry(role).counts
+
     def _out(self, x: Array) -> Array:
         return guard(x) if self.strict else x
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerArithmetic(Arithmetic):
+    """The same operations on int8 tensors (Scaled) and float32 arrays, as an IntegerPolicy has them.
+
+    Operands of matrix products are int8 with a scale; their sums are integers whose scale is the product
+    of the operands'. A bias is rounded to such an integer and added exactly. Everything else (the loss
+    gradient, the update) is float32 arithmetic on float32 values. A weight matrix with a scale a row is
+    given one scale where the rows are summed over: dx = dy w.
+    """
+
+    policy: IntegerPolicy  # type: ignore[assignment]
+    overflows: Counter[str] = field(default_factory=Counter)
+    """Additions that left the accumulator, by role, counted whether or not events are."""
+
+    def cast(self, role: Role, x: Any, part: int = 0) -> Any:
+        """int8 for operands of products; float32 for biases (vectors of weights) and master weights."""
+        policy, key = self.policy, self._key(role, part)
+        if role in (Role.UPDATE, Role.MASTER) or (role is Role.WEIGHT and x.ndim == 1):
+            if role is not Role.MASTER or not policy.integer_master:
+                return x
+            kept = self._int8(self.values(x), policy.master, key, Scale.POWER_OF_TWO)
+            return self._out(kept.values())
+        rows = 0 if role is Role.WEIGHT and policy.per_channel else None
+        return self._int8(x, policy.cast, key, policy.scale, rows)
+
+    def matmul(self, a: Any, b: Any, role: Role, part: int = 0) -> Any:
+        """a (M, K) times b (K, N), an integer with a scale."""
+        a, b = (
+            operand
+            if np.size(operand.scale) == 1 or operand.scale.shape[axis] == 1
+            else self._int8(operand, self.policy.cast, self._key(role, part), self.policy.scale)
+            for operand, axis in ((a, 1), (b, 0))
+        )
+        out, overflows = matmul_int8(a, b, self.policy.accumulator, backend=self.backend)
+        self.overflows[role.name.lower()] += overflows
+        if self.events is not None:
+            counts = self._entry(role).counts
+            counts[Event.OVERFLOW] += overflows
+            counts[Event.ROUNDINGS] += a.codes.shape[0] * b.codes.size
+        return out
+
+    def column_sum(self, x: Any, role: Role, part: int = 0) -> Any:
+        """Sum over the first axis, in the integer accumulator."""
+        ones = Scaled(codes=np.ones((1, x.shape[0]), np.int8), scale=np.asarray(1.0))
+        total = self.matmul(ones, x, role, part)
+        return Scaled(codes=total.codes.reshape(-1), scale=total.scale.reshape(-1)[:1])
+
+    def add(self, a: Any, b: Any, role: Role, part: int = 0) -> Any:
+        """a + b: of an integer tensor and float32 numbers, which are rounded to its scale; else float32."""
+        if not isinstance(a, Scaled):
+            return self._out(self.backend.add(self.values(a), self.values(b), _FLOAT32, self.key))
+        bits = self.policy.accumulator.bits
+        wide = replace(self.policy.cast, format=Format.from_name(f"q{min(bits, 24)}.0"))
+        b = self.backend.rescale(self.values(b), np.float64(1), a.scale, wide, self._key(role, part))
+        top = np.int64(1) << (bits - 1)
+        codes = np.clip(a.codes + b.astype(np.int64), -top, top - 1)
+        return Scaled(codes=codes, scale=a.scale)
+
+    def subtract(self, a: Any, b: Any, role: Role, part: int = 0) -> Array:
+        """a - b in float32."""
+        return self._out(self.backend.subtract(self.values(a), self.values(b), _FLOAT32, self.key))
+
+    def scale(self, alpha: float, x: Any, role: Role, part: int = 0) -> Array:
+        """alpha x in float32."""
+        factor = np.asarray(alpha, np.float32)
+        return self._out(self.backend.multiply(factor, self.values(x), _FLOAT32, self.key))
+
+    def scaled_add(self, y: Any, alpha: float, x: Any, part: int = 0) -> Array:
+        """y + alpha x in float32: the product rounded, then the sum."""
+        return self._out(
+            self.backend.scaled_add(self.values(y), np.float32(alpha), self.values(x), _FLOAT32, self.key)
+        )
+
+    def values(self, x: Any) -> Array:
+        """Return the float32 numbers that x stands for."""
+        return x.values() if isinstance(x, Scaled) else plain(x)
+
+    def select(self, condition: Array, x: Any) -> Any:
+        """x where the condition holds, else +0: exact."""
+        if isinstance(x, Scaled):
+            return replace(x, codes=np.where(condition, x.codes, x.codes.dtype.type(0)))
+        return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+
+    def _int8(self, x: Any, to: Cast, key: Key, scale: Scale, axis: int | None = None) -> Scaled:
+        source = x if isinstance(x, Scaled) else plain(x)
+        return quantize_int8(source, to, key, scale=scale, axis=axis, backend=self.backend)
+
+
+_FLOAT32 = Cast(format=FLOAT32)
+
+
+def bind(
+    policy: Policy | IntegerPolicy, key: Key, *, strict: bool = False, events: EventLog | None = None
+) -> Arithmetic:
+    """Return the arithmetic of a policy."""
+    if isinstance(policy, IntegerPolicy):
+        return IntegerArithmetic(policy=policy, key=key, strict=strict, events=events)
+    return Arithmetic(policy=policy, key=key, strict=strict, events=events)

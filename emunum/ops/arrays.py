@@ -12,18 +12,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emunum.formats import NAMED, Cast, Format, parse_accumulator, parse_mode, parse_overflow
+from emunum.formats import (
+    NAMED,
+    Accumulator,
+    Cast,
+    Format,
+    Mode,
+    parse_accumulator,
+    parse_mode,
+    parse_overflow,
+)
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.kernels import cpu
 from emunum.kernels.contract import code_dtype
 from emunum.kernels.random import Key
+from emunum.ops.events import Errors, errors_of
 
 
 def quantize(
     x: ArrayLike,
     format: str | Format,
     *,
-    rounding: str = "nearest",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     random_bits: int = DEFAULT_RANDOM_BITS,
     seed: int = 0,
@@ -79,8 +89,8 @@ def matmul(
     b: ArrayLike,
     *,
     product: str | Format | None = None,
-    accumulator: str | Format = "float32",
-    rounding: str = "nearest",
+    accumulator: str | Format | Accumulator = "float32",
+    rounding: str | Mode = "nearest",
     overflow: str = "auto",
     fma: bool = False,
     order: str = "sequential",
@@ -98,10 +108,12 @@ def matmul(
     a: (M, K), b: (K, N), values as they are (round them first where the hardware would). float64 input
     must hold float32 values: to round it on the way in would round twice. Returns (M, N) float32.
 
+    accumulator: a format, which `order` and `outer` complete, or an emunum.Accumulator as it is.
     order: how the terms of a sum are added. "sequential" as above; "chunked:64" sums chunks of 64 terms,
     then the chunk sums, in the format `outer` (None: the accumulator's; "float32": promotion);
-    "pairwise" in a binary tree; "kahan" with a compensation for each output. emunum.formats.Order defines
-    them step by step.
+    "pairwise" in a binary tree; "kahan" with a compensation for each output; "exact" with one rounding;
+    "tensor_core:h100" and its like as that hardware does, "tensor_core:h100_fp8:128" with promotion to
+    float32 every 128 terms. emunum.formats.Order defines them step by step.
 
     rounding, overflow and random_bits hold for all roundings. Random bits depend on the seed, the
     entry (i, j), k and which rounding it is, so a leading block of the result is the product of the
@@ -117,14 +129,67 @@ def matmul(
         x,
         y,
         None if exact or product is None else _cast(product, rounding, overflow, random_bits),
-        parse_accumulator(
-            order,
-            _cast(accumulator, rounding, overflow, random_bits),
-            None if outer is None else _cast(outer, rounding, overflow, random_bits),
-        ),
+        _accumulator(accumulator, rounding, overflow, order, outer, random_bits),
         Key(seed),
         result=None if out is None else _cast(out, rounding, overflow, random_bits),
     )
+
+
+def sum(
+    x: ArrayLike,
+    axis: int | None = None,
+    *,
+    accumulator: str | Format | Accumulator = "float32",
+    rounding: str | Mode = "nearest",
+    overflow: str = "auto",
+    order: str = "sequential",
+    outer: str | Format | None = None,
+    random_bits: int = DEFAULT_RANDOM_BITS,
+    seed: int = 0,
+) -> NDArray[np.float32]:
+    """Sum in index order, every partial sum rounded: acc = round_acc(acc + x[k]), k = 0, 1, ..., from +0.
+
+    x: any shape, values as they are; `axis` None sums the elements of the flattened array. Returns
+    float32 of x's shape without the axis. The other options are matmul's.
+
+    >>> sum(np.ones(1000), accumulator="bfloat16").tolist()
+    256.0
+    """
+    array = _carrier(x, "x")
+    if axis is None:
+        array, axis = array.reshape(-1), 0
+    if not -array.ndim <= axis < array.ndim:
+        raise ValueError(f"axis {axis} is out of range: x has {array.ndim} axes.")
+    moved = np.moveaxis(array, axis, 0)
+    columns = moved.reshape(moved.shape[0], -1)
+    how = _accumulator(accumulator, rounding, overflow, order, outer, random_bits)
+    return cpu.column_sum(columns, how, Key(seed)).reshape(moved.shape[1:])
+
+
+def dot(a: ArrayLike, b: ArrayLike, **options: Any) -> NDArray[np.float32]:
+    """Inner product of vectors a (K,) and b (K,), as an array without axes; the options are matmul's.
+
+    >>> dot([1, 2, 3], [1, 1, 1], accumulator="e4m3").tolist()
+    6.0
+    """
+    x, y = np.asarray(a), np.asarray(b)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"shapes {x.shape} and {y.shape} have no inner product: (K,) and (K,) are needed.")
+    return matmul(x[None, :], y[:, None], **options).reshape(())
+
+
+def matmul_error(a: ArrayLike, b: ArrayLike, **options: Any) -> Errors:
+    """Return how far matmul(a, b, **options) lies from the exact product, beside n u and sqrt(n) u.
+
+    The exact product is taken in float64, whose error is far below any here; u is the unit roundoff of
+    the format the sums end in.
+    """
+    accumulator = options.get("accumulator", "float32")
+    if isinstance(accumulator, Accumulator):
+        last = accumulator.last.format
+    else:
+        last = _format(options.get("outer") or accumulator)
+    return errors_of(_carrier(a, "a"), _carrier(b, "b"), matmul(a, b, **options), last)
 
 
 def to_ml_dtypes(codes: NDArray[np.unsignedinteger[Any]], format: str | Format) -> NDArray[Any]:
@@ -171,13 +236,30 @@ def _format(format: str | Format) -> Format:
     return format if isinstance(format, Format) else Format.from_name(format)
 
 
-def _cast(format: str | Format, rounding: str, overflow: str, random_bits: int) -> Cast:
+def _cast(format: str | Format, rounding: str | Mode, overflow: str, random_bits: int) -> Cast:
     return Cast(
         format=_format(format),
-        mode=parse_mode(rounding),
+        mode=rounding if isinstance(rounding, Mode) else parse_mode(rounding),
         overflow=parse_overflow(overflow),
         random_bits=random_bits,
     )
+
+
+def _accumulator(
+    format: str | Format | Accumulator,
+    rounding: str | Mode,
+    overflow: str,
+    order: str,
+    outer: str | Format | None,
+    random_bits: int,
+) -> Accumulator:
+    if isinstance(format, Accumulator):
+        if order != "sequential" or outer is not None:
+            raise ValueError("an Accumulator has an order and an outer sum of its own: leave them out here.")
+        return format
+    inner = _cast(format, rounding, overflow, random_bits)
+    last = None if outer is None else _cast(outer, rounding, overflow, random_bits)
+    return parse_accumulator(order, inner, last)
 
 
 def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:

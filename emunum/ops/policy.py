@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import MappingProxyType
 
-from emunum.formats import FLOAT32, Cast, Format
+from emunum.formats import FLOAT32, Accumulator, Cast, Format, Mode, parse_accumulator
 from emunum.formats.names import unknown
+from emunum.ops.scaling import IntegerAccumulator, Scale
 
 
 class Role(IntEnum):
@@ -34,18 +35,55 @@ class Role(IntEnum):
 class Policy:
     """A cast for every role, and for the arithmetic between them.
 
-    `product` rounds each product of a matrix product (None: products stay exact). `accumulator` rounds
-    each partial sum, and the elementwise arithmetic of layers and losses (bias, y - t, 2 (y - t) / n).
+    `product` rounds each product of a matrix product (None: products stay exact). `accumulator` adds them
+    up, in its order and formats, and so do all sums over samples. `elementwise` rounds the arithmetic of
+    layers and losses (bias, y - t, 2 (y - t) / n).
     """
 
     name: str
     product: Cast | None
-    accumulator: Cast
+    accumulator: Accumulator
+    elementwise: Cast
     roles: Mapping[Role, Cast]
 
-    def with_accumulator(self, format: Format) -> Policy:
-        """Return this policy with its partial sums in another format, rounded the same way."""
-        return replace(self, accumulator=replace(self.accumulator, format=format))
+    def with_accumulator(
+        self, format: Format | None = None, order: str = "sequential", outer: Format | None = None
+    ) -> Policy:
+        """Return this policy with its sums in another format or order, rounded the same way.
+
+        Elementwise arithmetic goes where the sums end; beside a tensor core, in float32 (or float16).
+        Raises ValueError for an unknown order, and for a tensor core beside rounded products.
+        """
+        inner = replace(self.accumulator.cast, format=format or self.accumulator.cast.format)
+        accumulator = parse_accumulator(order, inner, None if outer is None else replace(inner, format=outer))
+        if accumulator.core is not None and self.product is not None:
+            raise ValueError(
+                f"policy {self.name} rounds products to {self.product.format}, and tensor core "
+                f"{accumulator.core.name} keeps them exact. Choose --policy mixed."
+            )
+        elementwise = accumulator.last if accumulator.core is None else inner
+        return replace(self, accumulator=accumulator, elementwise=elementwise)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerPolicy:
+    """int8 tensors with scales, exact products in integer sums, float32 between them.
+
+    `cast` rounds into int8 (its mode), `master` is how weights are kept between steps: float32, or int8
+    values times a power of two, updated stochastically, for a smaller step than one would be lost.
+    """
+
+    name: str
+    cast: Cast
+    accumulator: IntegerAccumulator
+    scale: Scale
+    per_channel: bool
+    integer_master: bool
+
+    @property
+    def master(self) -> Cast:
+        """The rounding of weights kept as int8."""
+        return replace(self.cast, mode=Mode.STOCHASTIC)
 
 
 _FLOAT32 = Cast(format=FLOAT32)
@@ -53,7 +91,7 @@ _FLOAT32 = Cast(format=FLOAT32)
 
 def _full(cast: Cast) -> Policy:
     """Everything in the one format, master weights too."""
-    return Policy(name="full", product=cast, accumulator=cast, roles=_roles(cast))
+    return _policy("full", cast, cast, _roles(cast))
 
 
 def _mixed(cast: Cast) -> Policy:
@@ -61,13 +99,18 @@ def _mixed(cast: Cast) -> Policy:
     # Gradients go straight into the float32 update: no product takes them.
     wide = dict.fromkeys((Role.GRADIENT, Role.UPDATE, Role.MASTER), _FLOAT32)
     narrow = _roles(cast, wide)
-    return Policy(name="mixed", product=None, accumulator=_FLOAT32, roles=narrow)
+    return _policy("mixed", None, _FLOAT32, narrow)
 
 
 def _output(cast: Cast) -> Policy:
     """float32 everywhere; only what layers hand on, forward and backward, is rounded to the format."""
     roles = _roles(_FLOAT32, {Role.ACTIVATION: cast, Role.ERROR: cast})
-    return Policy(name="output", product=_FLOAT32, accumulator=_FLOAT32, roles=roles)
+    return _policy("output", _FLOAT32, _FLOAT32, roles)
+
+
+def _policy(name: str, product: Cast | None, sums: Cast, roles: Mapping[Role, Cast]) -> Policy:
+    accumulator = Accumulator(cast=sums)
+    return Policy(name=name, product=product, accumulator=accumulator, elementwise=sums, roles=roles)
 
 
 def _roles(cast: Cast, exceptions: Mapping[Role, Cast] | None = None) -> Mapping[Role, Cast]:
@@ -79,8 +122,12 @@ POLICIES: Mapping[str, Callable[[Cast], Policy]] = MappingProxyType(
 )
 
 
+INTEGER = "int8"
+NAMES = (*POLICIES, INTEGER)
+
+
 def parse_policy(name: str, cast: Cast) -> Policy:
     """Return the policy called `name` for a format and its rounding; ValueError if there is none."""
     if name not in POLICIES:
-        raise unknown("policy", name, POLICIES)
+        raise unknown("policy", name, NAMES)
     return POLICIES[name](cast)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from emunum.formats import FLOAT32, Accumulator, Cast, Format, Order, Overflow, Special
 from emunum.kernels import contract
 from emunum.kernels.contract import Extent, Operation
-from emunum.kernels.cpu import codes, elementwise, orders
+from emunum.kernels.cpu import codes, elementwise, integers, orders
 from emunum.kernels.cpu import matmul as products
 from emunum.kernels.cpu.threads import get_threads, set_threads, share
 from emunum.kernels.random import Key
@@ -30,6 +30,7 @@ __all__ = [
     "encode",
     "get_threads",
     "matmul",
+    "matmul_integers",
     "measure",
     "multiply",
     "rescale",
@@ -40,13 +41,22 @@ __all__ = [
 ]
 
 Array = NDArray[np.float32]
+Counts = NDArray[np.int64]
+"""One counter for each contract.Event. Functions that are given one count in it, on one thread."""
 Result = TypeVar("Result")
 _ANY = Extent.of(FLOAT32)
 _NARROW = 32  # outputs with fewer columns than this are computed transposed
 _PANEL = 1 << 18  # numbers of a transposed left operand copied at a time
 
 
-def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None = None) -> Array:
+def cast(
+    x: NDArray[np.floating[Any]],
+    to: Cast,
+    key: Key,
+    *,
+    out: Array | None = None,
+    counts: Counts | None = None,
+) -> Array:
     """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws.
 
     `out`, contiguous and of x's shape, takes the result in place of a new array.
@@ -54,13 +64,15 @@ def cast(x: NDArray[np.floating[Any]], to: Cast, key: Key, *, out: Array | None 
     narrow = x.dtype == np.float32
     if to.format.special is Special.SCALE:
         return _cast_to_scale(x, to, key, out)
-    lowered, random = (
-        contract.lower_conversion(to, _ANY if narrow else None),
-        _random(to, key, Operation.CAST),
-    )
+    lowered = _counted(to, counts) or contract.lower_conversion(to, _ANY if narrow else None)
+    random = _random(to, key, Operation.CAST)
     result = np.empty(x.shape, np.float32) if out is None else out
     source, target = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
-    _share(lambda begin, end: elementwise.cast(source, target, lowered, random, begin, end), target.size)
+
+    def job(begin: int, end: int) -> None:
+        elementwise.cast(source, target, lowered, random, begin, end)
+
+    _share(job, target.size, counts)
     return result
 
 
@@ -77,58 +89,80 @@ def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array 
     return result
 
 
-def add(a: Array, b: Array, to: Cast, key: Key, operation: Operation = Operation.ADD) -> Array:
+def add(
+    a: Array,
+    b: Array,
+    to: Cast,
+    key: Key,
+    operation: Operation = Operation.ADD,
+    counts: Counts | None = None,
+) -> Array:
     """round(a + b), operands broadcast."""
-    return _sum(a, b, np.float32(1), to, key, operation)
+    return _sum(a, b, np.float32(1), to, key, operation, counts)
 
 
-def subtract(a: Array, b: Array, to: Cast, key: Key) -> Array:
+def subtract(a: Array, b: Array, to: Cast, key: Key, counts: Counts | None = None) -> Array:
     """round(a - b), operands broadcast."""
-    return _sum(a, b, np.float32(-1), to, key, Operation.SUBTRACT)
+    return _sum(a, b, np.float32(-1), to, key, Operation.SUBTRACT, counts)
 
 
-def _sum(a: Array, b: Array, sign: np.float32, to: Cast, key: Key, operation: Operation) -> Array:
+def _sum(
+    a: Array, b: Array, sign: np.float32, to: Cast, key: Key, operation: Operation, counts: Counts | None
+) -> Array:
     contract.require_arithmetic(to)
-    lowered = contract.lower_sum(to, _ANY, _ANY, one_zero=not to.format.has_negative_zero)
+    one_zero = not to.format.has_negative_zero
+    lowered = _counted(to, counts, sums=True) or contract.lower_sum(to, _ANY, _ANY, one_zero=one_zero)
     random = _random(to, key, operation)
     x, y, shape = _flat_pair(a, b)
     out = np.empty(x.size, np.float32)
-    _share(lambda begin, end: elementwise.add(x, y, sign, out, lowered, random, begin, end), out.size)
+    _share(lambda begin, end: elementwise.add(x, y, sign, out, lowered, random, begin, end), out.size, counts)
     return out.reshape(shape)
 
 
-def multiply(a: Array, b: Array, to: Cast, key: Key, operation: Operation = Operation.MULTIPLY) -> Array:
+def multiply(
+    a: Array,
+    b: Array,
+    to: Cast,
+    key: Key,
+    operation: Operation = Operation.MULTIPLY,
+    counts: Counts | None = None,
+) -> Array:
     """round(a b), operands broadcast."""
     contract.require_arithmetic(to)
-    lowered = contract.lower_product(to, _ANY, _ANY, one_zero=not to.format.has_negative_zero)
+    one_zero = not to.format.has_negative_zero
+    lowered = _counted(to, counts) or contract.lower_product(to, _ANY, _ANY, one_zero=one_zero)
     random = _random(to, key, operation)
     x, y, shape = _flat_pair(a, b)
     out = np.empty(x.size, np.float32)
-    _share(lambda begin, end: elementwise.multiply(x, y, out, lowered, random, begin, end), out.size)
+    _share(lambda begin, end: elementwise.multiply(x, y, out, lowered, random, begin, end), out.size, counts)
     return out.reshape(shape)
 
 
-def divide(a: Array, b: Array, to: Cast, key: Key) -> Array:
+def divide(a: Array, b: Array, to: Cast, key: Key, counts: Counts | None = None) -> Array:
     """round(a / b), operands broadcast; x / 0 is an infinity, but NaN in a P3109 format."""
     contract.require_arithmetic(to)
     _require_division(to)
-    lowered, random = contract.lower_quotient(to), _random(to, key, Operation.DIVIDE)
+    lowered = _counted(to, counts) or contract.lower_quotient(to)
+    random = _random(to, key, Operation.DIVIDE)
     x, y, shape = _flat_pair(a, b)
     out = np.empty(x.size, np.float32)
-    _share(lambda begin, end: elementwise.divide(x, y, out, lowered, random, begin, end), out.size)
+    _share(lambda begin, end: elementwise.divide(x, y, out, lowered, random, begin, end), out.size, counts)
     if to.format.p3109:
         out[(y == 0) & np.isfinite(x)] = np.nan
     return out.reshape(shape)
 
 
-def square_root(x: Array, to: Cast, key: Key) -> Array:
+def square_root(x: Array, to: Cast, key: Key, counts: Counts | None = None) -> Array:
     """round(sqrt(x)); NaN below zero, -0 for -0."""
     contract.require_arithmetic(to)
     _require_division(to)
-    lowered, random = contract.lower_quotient(to), _random(to, key, Operation.SQUARE_ROOT)
+    lowered = _counted(to, counts) or contract.lower_quotient(to)
+    random = _random(to, key, Operation.SQUARE_ROOT)
     flat = np.ascontiguousarray(x).reshape(-1)
     out = np.empty(flat.size, np.float32)
-    _share(lambda begin, end: elementwise.square_root(flat, out, lowered, random, begin, end), out.size)
+    _share(
+        lambda begin, end: elementwise.square_root(flat, out, lowered, random, begin, end), out.size, counts
+    )
     return out.reshape(x.shape)
 
 
@@ -156,10 +190,12 @@ def _require_division(to: Cast) -> None:
         )
 
 
-def scaled_add(y: Array, alpha: np.float32, x: Array, to: Cast, key: Key) -> Array:
+def scaled_add(
+    y: Array, alpha: np.float32, x: Array, to: Cast, key: Key, counts: Counts | None = None
+) -> Array:
     """round(y + round(alpha x)): both roundings into the same format, alpha a float32 constant."""
-    product = multiply(np.asarray(alpha, np.float32), x, to, key, Operation.SCALED_ADD_PRODUCT)
-    return add(y, product, to, key, Operation.SCALED_ADD_SUM)
+    product = multiply(np.asarray(alpha, np.float32), x, to, key, Operation.SCALED_ADD_PRODUCT, counts)
+    return add(y, product, to, key, Operation.SCALED_ADD_SUM, counts)
 
 
 def matmul(
@@ -173,6 +209,7 @@ def matmul(
     extents: tuple[Extent, Extent] | None = None,
     origin: tuple[int, int] = (0, 0),
     operation: Operation = Operation.MATMUL,
+    counts: Counts | None = None,
 ) -> Array:
     """acc = round(acc + round(a[i, k] b[k, j])), k = 0, 1, ..., from +0; a (M, K), b (K, N) -> (M, N).
 
@@ -182,7 +219,9 @@ def matmul(
     """
     summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
     contract.require_arithmetic(product, summation.cast, summation.outer, result)
-    kernel, how = _order_kernel(product, summation, *(extents or (measure(a), measure(b))), a.shape[1])
+    kernel, how = _order_kernel(
+        product, summation, *(extents or (measure(a), measure(b))), a.shape[1], counts
+    )
     last = summation.last
 
     def fill(a: Array, b: Array, out: Array, place: tuple[Any, ...]) -> None:
@@ -192,10 +231,10 @@ def matmul(
                 r0, r1, c0, c1 = tile
                 _with_zeros_of(last, out[r0:r1, c0:c1])
                 bits = contract.draw_bits(result)
-                lowered = contract.lower_conversion(result, _ANY)
+                lowered = _counted(result, counts) or contract.lower_conversion(result, _ANY)
                 products.round_result(out, lowered, bits, _drop(result, bits), place, tile)
 
-        _share_tiles(job, out.shape, work=a.shape[1])
+        _share_tiles(job, out.shape, a.shape[1], counts)
 
     tail = (np.uint32(operation), *_key_words(key))
     (m, terms), n = a.shape, b.shape[1]
@@ -216,7 +255,7 @@ def matmul(
 
 
 def _order_kernel(
-    product: Cast | None, accumulator: Accumulator, a: Extent, b: Extent, terms: int
+    product: Cast | None, accumulator: Accumulator, a: Extent, b: Extent, terms: int, counts: Counts | None
 ) -> tuple[Callable[..., None], tuple[Any, ...]]:
     """Return the kernel of an order of summation and what it needs to know: kernel(a, b, out, how, ...)."""
     inner, outer = accumulator.cast, accumulator.outer or accumulator.cast
@@ -232,11 +271,16 @@ def _order_kernel(
     signs |= accumulator.order is Order.KAHAN  # elsewhere sums begin with +0, and never become -0
     to_sum = contract.lower_sum(inner, own, term, carrier, one_zero, signs)  # a partial sum and a term
     to_tree = contract.lower_sum(inner, own, own)  # two partial sums
+    to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
+    to_result = _counted(inner, counts) or contract.lower_conversion(inner, None)
+    if counts is not None:
+        to_product = to_product if product is None else contract.counted(product, counts)
+        to_sum = to_tree = contract.counted(inner, counts, sums=True)
+        to_outer = contract.counted(outer, counts, sums=True)
     width = contract.draw_bits(product, inner)
     random = (width, _drop(product, width), _drop(inner, width))
-    to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
     outer_width = contract.draw_bits(outer)
-    outer_random = (outer_width, np.uint32(0), _drop(outer, outer_width))
+    outer_random = (outer_width, _drop(outer, outer_width))
 
     match accumulator.order:
         case Order.CHUNKED:
@@ -247,7 +291,7 @@ def _order_kernel(
         case Order.KAHAN:
             return orders.matmul_kahan, (to_product, to_sum, to_tree, random)
         case Order.EXACT:
-            to_result, zero_down = contract.lower_conversion(inner, None), inner.mode.negative_zero_sums
+            zero_down = inner.mode.negative_zero_sums
             return orders.matmul_exact, (
                 to_product, to_result, zero_down, contract.slices_of(term, terms), random,
             )  # fmt: skip
@@ -259,7 +303,7 @@ def _order_kernel(
                     f"tensor core {core.name} keeps products exact: {product.format} cannot round them. "
                     "Leave the product format out."
                 )
-            to_result, promotes = contract.lower_conversion(inner, None), accumulator.chunk is not None
+            promotes = accumulator.chunk is not None
             chunk = accumulator.chunk or max(terms, 1)
             return orders.matmul_tensor_core, (
                 to_result, to_outer, core.terms, core.fraction_bits, chunk, promotes, outer_random,
@@ -270,10 +314,27 @@ def _order_kernel(
             return products.matmul_random, (to_product, to_sum, random)
 
 
-def column_sum(x: Array, accumulator: Cast, key: Key) -> Array:
-    """acc = round(acc + x[i, j]), i = 0, 1, ..., from +0; x (M, N) -> (N,)."""
+def matmul_integers(a: Any, b: Any, bits: int, wraps: bool) -> tuple[NDArray[np.int32], int]:
+    """acc = acc + a[i, k] b[k, j] of int8 matrices (M, K), (K, N) in integers of `bits` bits, 2..32.
+
+    Beyond their range sums saturate or wrap. Returns the int32 product and how many additions left it.
+    """
+    x, y = np.ascontiguousarray(a, np.int8), np.ascontiguousarray(b, np.int8)
+    out = np.empty((x.shape[0], y.shape[1]), np.int32)
+    if bits == 32 and x.shape[1] < 1 << 17:  # 2^17 products of at most 2^14 each
+        _share_tiles(lambda tile: integers.matmul_wide(x, y, out, tile), out.shape, work=x.shape[1])
+        return out, 0
+    counts = _share_tiles(
+        lambda tile: integers.matmul_narrow(x, y, out, bits, wraps, tile), out.shape, work=x.shape[1]
+    )
+    return out, sum(map(int, counts))
+
+
+def column_sum(x: Array, accumulator: Cast | Accumulator, key: Key, counts: Counts | None = None) -> Array:
+    """acc = round(acc + x[i, j]), i = 0, 1, ..., from +0, or in another order; x (M, N) -> (N,)."""
     ones = np.ones((1, x.shape[0]), np.float32)
-    return matmul(ones, x, None, accumulator, key, operation=Operation.COLUMN_SUM).reshape(-1)
+    out = matmul(ones, x, None, accumulator, key, operation=Operation.COLUMN_SUM, counts=counts)
+    return out.reshape(-1)
 
 
 def measure(x: Array) -> Extent:
@@ -323,17 +384,27 @@ def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
     return out.reshape(code.shape)
 
 
-def _share(job: Callable[[int, int], Result], size: int) -> list[Result]:
-    return share(job, size, work=size, grain=elementwise.CHUNK)
+def _counted(to: Cast, counts: Counts | None, sums: bool = False) -> Any:
+    return None if counts is None else contract.counted(to, counts, sums=sums)
 
 
-def _share_tiles(job: Any, shape: tuple[int, int], work: int) -> None:
+def _share(job: Callable[[int, int], Result], size: int, counts: Counts | None = None) -> list[Result]:
+    return [job(0, size)] if counts is not None else share(job, size, work=size, grain=elementwise.CHUNK)
+
+
+def _share_tiles(
+    job: Callable[[tuple[int, int, int, int]], Result],
+    shape: tuple[int, int],
+    work: int,
+    counts: Counts | None = None,
+) -> list[Result]:
     rows, columns = shape
     total = rows * columns * work
+    if counts is not None:
+        return [job((0, rows, 0, columns))]
     if rows >= get_threads():
-        share(lambda begin, end: job((begin, end, 0, columns)), rows, total)
-    else:
-        share(lambda begin, end: job((0, rows, begin, end)), columns, total, grain=64)
+        return share(lambda begin, end: job((begin, end, 0, columns)), rows, total)
+    return share(lambda begin, end: job((0, rows, begin, end)), columns, total, grain=64)
 
 
 def _random(to: Cast, key: Key, operation: Operation) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from emunum.kernels.contract import RESULT_BLOCK
 from emunum.kernels.cpu.bits import right
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import draw_of, philox
-from emunum.kernels.cpu.rounding import limited, product, round_value, total, zero_like
+from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
 
 _NONE = np.uint32(0)
 
@@ -69,6 +69,16 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
     return philox(column, row, np.uint32(block), operation, k0, k1)
 
 
+# Where a rounding is stochastic, the calls of a row are made first and kept in scratch, (4, columns) of
+# words, so that both loops run in whole vectors: calls need 64-bit lanes, roundings 32-bit ones.
+
+
+@inlined
+def scratch(columns: Any) -> Any:
+    """Room for the words of a call for each column."""
+    return np.empty((4, columns), np.uint32)
+
+
 @inlined
 def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
     """Write the words of the Philox calls of row i at a step and level; see the layout in contract.py."""
@@ -84,35 +94,44 @@ def draws_of(words: Any, index: Any, width: Any) -> Any:
 
 
 @inlined
-def draw_at(draws: Any, j: Any, width: Any, drop: Any) -> Any:
-    """Return R: the top bits of the draw, without the lowest `drop`."""
-    word, up = draws
-    mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
-    return right(np.uint32(right(word[j], up) & mask), drop)
+def draw_at(draws: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
+    """Return R of column j: the top bits of the draw, without the lowest `drop`."""
+    if uses_draw(to):
+        word, up = draws
+        mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
+        return right(np.uint32(right(word[j], up) & mask), drop)
+    return np.uint32(0)
+
+
+@inlined
+def term_draws(
+    words: Any, i: Any, c0: Any, k: Any, width: Any, place: Any, to_product: Any, to_sum: Any
+) -> Any:
+    """Return the draws of term k's product and of the sum that takes it in, making calls where due."""
+    sharing = 64 // width  # terms that share a call
+    if (uses_draw(to_product) or uses_draw(to_sum)) and k % sharing == 0:
+        fill(words, i, c0, k // sharing, 0, place)
+    index = 2 * (k % sharing)
+    return draws_of(words, index, width), draws_of(words, index + 1, width)
 
 
 @compiled
 def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """As matmul_plain, where a rounding draws random bits: calls first, then roundings, in vectors both."""
+    """As matmul_plain, where a rounding draws random bits."""
     widest_vectors()
     to_product, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    terms = a.shape[1]
-    sharing = 64 // width  # terms that share a call
-    words = np.empty((4, c1 - c0), np.uint32)
+    words = scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         for j in range(c1 - c0):
             row[j] = np.float32(0.0)
-        for k in range(terms):
-            if k % sharing == 0:
-                fill(words, i, c0, k // sharing, 0, place)
-            of_products = draws_of(words, 2 * (k % sharing), width)
-            of_sums = draws_of(words, 2 * (k % sharing) + 1, width)
+        for k in range(a.shape[1]):
+            p, s = term_draws(words, i, c0, k, width, place, to_product, to_sum)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                term = product(ak, bk[j], to_product, draw_at(of_products, j, width, product_drop))
-                row[j] = total(row[j], term, to_sum, draw_at(of_sums, j, width, drop))
+                term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
 
 
 @compiled

@@ -5,8 +5,8 @@ each partial sum an order keeps (one for chunks and for Kahan, log2 K for pairwi
 sums) and, where a rounding is stochastic, four for the words of the row's Philox calls.
 
 Every kernel is kernel(a, b, out, how, place, tile): `how` is what the backend lowered for it, `place` and
-`tile` are as in matmul.py. Among `how`, `random` is (width of a draw, bits to drop of a product's, bits
-to drop of a sum's).
+`tile` are as in matmul.py. In `how`, (width, drop, drop) is the width of a draw and the bits to drop of a
+product's and of a sum's.
 """
 
 from __future__ import annotations
@@ -17,154 +17,111 @@ import numpy as np
 
 from emunum.kernels.cpu.bits import bits_of, float_of
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
-from emunum.kernels.cpu.matmul import call_of
+from emunum.kernels.cpu.matmul import draw_at, draws_of, fill, scratch, term_draws
 from emunum.kernels.cpu.rounding import product, round_value, total, two_sum, uses_draw
 
-_WORDS = 4  # of a Philox call
-
 
 @inlined
-def _scratch(columns: Any) -> Any:
-    return np.zeros((_WORDS, columns), np.uint32)
-
-
-@inlined
-def _fill(words: Any, to: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
-    """Make the calls of row i at a step and level, where `to` draws at all."""
-    if uses_draw(to):
-        w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
-        for j in range(w0.size):
-            w0[j], w1[j], w2[j], w3[j] = call_of(i, c0 + j, step, place, level)
-
-
-@inlined
-def _row(words: Any, index: Any, width: Any) -> Any:
-    """The words that hold draw `index` of every call, and how far up in them."""
-    return words[index * width // 32], np.uint32(index * width % 32)
-
-
-@inlined
-def _draw(row: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
-    if uses_draw(to):
-        word, up = row
-        return ((word[j] >> up) & np.uint32((1 << width) - 1)) >> drop
-    return np.uint32(0)
-
-
-@inlined
-def _products(words: Any, to: Any, i: Any, c0: Any, k: Any, width: Any, place: Any) -> Any:
-    """The draws of the products of term k, laid out as the sequential product's."""
-    sharing = 64 // width  # terms that share a call
-    if k % sharing == 0:
-        _fill(words, to, i, c0, k // sharing, 0, place)
-    return _row(words, 2 * (k % sharing), width)
-
-
-@inlined
-def _add(
-    left: Any, right: Any, out: Any, words: Any, i: Any, c0: Any, step: Any, level: Any, to: Any, width: Any,
-    drop: Any, place: Any,
-) -> None:  # fmt: skip
-    """out = round(left + right), with draw 0 of the row's calls at this step and level."""
-    _fill(words, to, i, c0, step, level, place)
-    row = _row(words, 0, width)
+def _add(left: Any, right: Any, out: Any, words: Any, index: Any, to: Any, width: Any, drop: Any) -> None:
+    """out = round(left + right), with draw `index` of the row's calls."""
+    draws = draws_of(words, index, width)
     for j in range(out.size):
-        out[j] = total(left[j], right[j], to, _draw(row, j, to, width, drop))
+        out[j] = total(left[j], right[j], to, draw_at(draws, j, to, width, drop))
 
 
 @compiled
 def matmul_chunked(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Sequential sums of `chunk` terms, added sequentially."""
     widest_vectors()
-    to_product, to_sum, to_outer, chunk, random, outer_random = how
+    to_product, to_sum, to_outer, chunk, (width, product_drop, drop), (outer_width, outer_drop) = how
     r0, r1, c0, c1 = tile
-    width, product_drop, drop = random
-    outer_width, _, outer_drop = outer_random
     inner = np.empty(c1 - c0, np.float32)
-    of_products, of_sums = _scratch(c1 - c0), _scratch(c1 - c0)
+    of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         row[:] = np.float32(0.0)
         for start in range(0, a.shape[1], chunk):
             inner[:] = np.float32(0.0)
             for k in range(start, min(start + chunk, a.shape[1])):
-                p = _products(of_products, to_product, i, c0, k, width, place)
-                _fill(of_sums, to_sum, i, c0, k, 1, place)
-                s = _row(of_sums, 0, width)
+                p, s = term_draws(of_terms, i, c0, k, width, place, to_product, to_sum)
                 ak, bk = a[i, k], b[k][c0:c1]
                 for j in range(c1 - c0):
-                    term = product(ak, bk[j], to_product, _draw(p, j, to_product, width, product_drop))
-                    inner[j] = total(inner[j], term, to_sum, _draw(s, j, to_sum, width, drop))
-            step = start // chunk
-            _add(row, inner, row, of_sums, i, c0, step, 2, to_outer, outer_width, outer_drop, place)
+                    term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                    inner[j] = total(inner[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+            if uses_draw(to_outer):
+                fill(of_sums, i, c0, start // chunk, 1, place)
+            _add(row, inner, row, of_sums, 0, to_outer, outer_width, outer_drop)
 
 
 @compiled
 def matmul_pairwise(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
-    """A binary tree over k. waiting[l] holds the sum of 2^l terms that has no neighbour yet."""
+    """A binary tree over k. waiting[h] holds the sum of 2^h terms that has no neighbour yet."""
     widest_vectors()
-    to_product, to_leaf, to_sum, random = how
+    to_product, to_leaf, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    width, product_drop, drop = random
-    count = a.shape[1]
-    levels = 1
-    while 1 << levels <= count:
-        levels += 1
-    waiting = np.zeros((levels, c1 - c0), np.float32)
-    of_products, of_sums = _scratch(c1 - c0), _scratch(c1 - c0)
+    count, per_call = a.shape[1], 128 // width
+    heights = 1
+    while 1 << heights <= count:
+        heights += 1
+    waiting = np.zeros((heights, c1 - c0), np.float32)
+    of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         row[:] = np.float32(0.0)
         for k in range(count):
-            p = _products(of_products, to_product, i, c0, k, width, place)
-            _fill(of_sums, to_leaf, i, c0, k, 1, place)
-            s = _row(of_sums, 0, width)
+            p, s = term_draws(of_terms, i, c0, k, width, place, to_product, to_leaf)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                term = product(ak, bk[j], to_product, _draw(p, j, to_product, width, product_drop))
-                row[j] = total(np.float32(0.0), term, to_leaf, _draw(s, j, to_leaf, width, drop))
-            level = 0
-            while k >> level & 1:
-                _add(waiting[level], row, row, of_sums, i, c0, k, 2 + level, to_sum, width, drop, place)
-                level += 1
-            waiting[level][:] = row
+                term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                row[j] = total(np.float32(0.0), term, to_leaf, draw_at(s, j, to_leaf, width, drop))
+            height = 0
+            while k >> height & 1:
+                if uses_draw(to_sum) and height % per_call == 0:
+                    fill(of_sums, i, c0, k, 1 + height // per_call, place)
+                _add(waiting[height], row, row, of_sums, height % per_call, to_sum, width, drop)
+                height += 1
+            waiting[height][:] = row
         # What waits are the full subtrees of a K that is no power of two: the last ones are added first.
         lowest = 0
-        while lowest < levels and not count >> lowest & 1:
+        while lowest < heights and not count >> lowest & 1:
             lowest += 1
         if count > 0:
             row[:] = waiting[lowest]
-        for level in range(lowest + 1, levels):
-            if count >> level & 1:
-                _add(waiting[level], row, row, of_sums, i, c0, count, 2 + level, to_sum, width, drop, place)
+        for height in range(lowest + 1, heights):
+            if count >> height & 1:
+                if uses_draw(to_sum):
+                    fill(of_sums, i, c0, count, 1 + height // per_call, place)
+                _add(waiting[height], row, row, of_sums, height % per_call, to_sum, width, drop)
 
 
 @compiled
 def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Compensated sums, one compensation for each output."""
     widest_vectors()
-    to_product, to_term, to_sum, random = how
+    to_product, to_term, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    width, product_drop, drop = random
+    sharing = 32 // width  # terms that share a call of sums
     lost = np.empty(c1 - c0, np.float32)
-    of_products, of_sums = _scratch(c1 - c0), _scratch(c1 - c0)
+    of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         row[:] = np.float32(0.0)
         lost[:] = np.float32(0.0)
         for k in range(a.shape[1]):
-            p = _products(of_products, to_product, i, c0, k, width, place)
-            _fill(of_sums, to_sum, i, c0, k, 1, place)
-            s0, s1 = _row(of_sums, 0, width), _row(of_sums, 1, width)
-            s2, s3 = _row(of_sums, 2, width), _row(of_sums, 3, width)
+            p, _ = term_draws(of_terms, i, c0, k, width, place, to_product, to_product)
+            if uses_draw(to_sum) and k % sharing == 0:
+                fill(of_sums, i, c0, k // sharing, 1, place)
+            first = 4 * (k % sharing)
+            s0, s1 = draws_of(of_sums, first, width), draws_of(of_sums, first + 1, width)
+            s2, s3 = draws_of(of_sums, first + 2, width), draws_of(of_sums, first + 3, width)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
-                term = product(ak, bk[j], to_product, _draw(p, j, to_product, width, product_drop))
+                term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
                 old = row[j]
-                y = total(-lost[j], term, to_term, _draw(s0, j, to_term, width, drop))
-                new = total(old, y, to_sum, _draw(s1, j, to_sum, width, drop))
-                grown = total(new, -old, to_sum, _draw(s2, j, to_sum, width, drop))
-                lost[j] = total(grown, -y, to_sum, _draw(s3, j, to_sum, width, drop))
+                y = total(-lost[j], term, to_term, draw_at(s0, j, to_term, width, drop))
+                new = total(old, y, to_sum, draw_at(s1, j, to_sum, width, drop))
+                grown = total(new, -old, to_sum, draw_at(s2, j, to_sum, width, drop))
+                lost[j] = total(grown, -y, to_sum, draw_at(s3, j, to_sum, width, drop))
                 row[j] = new
 
 
@@ -176,24 +133,23 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     add up exactly in a float64, and the last grid holds every term.
     """
     widest_vectors()
-    to_product, to_sum, zero_down, magic, random = how
+    to_product, to_sum, zero_down, magic, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    width, product_drop, drop = random
     columns, count = c1 - c0, magic.size
     sums = np.empty((count, columns), np.float64)
     rest, plain = np.empty(columns, np.float64), np.empty(columns, np.float64)
     signs = np.empty(columns, np.uint64)
-    of_products, of_sums = _scratch(columns), _scratch(columns)
+    words = scratch(columns)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         sums[:] = 0.0
         plain[:] = 0.0
         signs[:] = np.uint64(0)
         for k in range(a.shape[1]):
-            p = _products(of_products, to_product, i, c0, k, width, place)
+            p, _ = term_draws(words, i, c0, k, width, place, to_product, to_product)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(columns):
-                draw = _draw(p, j, to_product, width, product_drop)
+                draw = draw_at(p, j, to_product, width, product_drop)
                 term = np.float64(product(ak, bk[j], to_product, draw))
                 rest[j] = term
                 plain[j] += term  # only looked at where it is not finite
@@ -204,14 +160,15 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
                     slice_of_term = (rest[j] + cut) - cut
                     own[j] += slice_of_term
                     rest[j] -= slice_of_term
-        _fill(of_sums, to_sum, i, c0, 0, 1, place)
-        s = _row(of_sums, 0, width)
+        if uses_draw(to_sum):
+            fill(words, i, c0, 0, 1, place)
+        s = draws_of(words, 0, width)
         for j in range(columns):
             x, low = _collapse(sums[:, j])
             finite = abs(plain[j]) < np.inf
             x, low = (x, low) if finite else (plain[j], 0.0)
             x = -0.0 if x == 0.0 and zero_down and signs[j] >> np.uint64(63) else x
-            row[j] = round_value(x, low, to_sum, _draw(s, j, to_sum, width, drop))
+            row[j] = round_value(x, low, to_sum, draw_at(s, j, to_sum, width, drop))
 
 
 @inlined
@@ -237,14 +194,13 @@ def _collapse(parts: Any) -> Any:
 def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Blocks of `terms` products and the sum so far, aligned, cut and added; promoted every `chunk` terms."""
     widest_vectors()
-    to_sum, to_outer, terms, fraction_bits, chunk, promotes, outer_random = how
+    to_sum, to_outer, terms, fraction_bits, chunk, promotes, (outer_width, outer_drop) = how
     r0, r1, c0, c1 = tile
-    outer_width, _, outer_drop = outer_random
     columns = c1 - c0
     inner = np.empty(columns, np.float32)
     top = np.empty(columns, np.int64)
     scale, total_of, plain = np.empty(columns), np.empty(columns), np.empty(columns)
-    of_sums = _scratch(columns)
+    words = scratch(columns)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         row[:] = np.float32(0.0)
@@ -279,8 +235,9 @@ def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any
                     exact = exact if abs(plain[j]) < np.inf else plain[j]
                     inner[j] = round_value(exact, 0.0, to_sum, _NO_DRAW)
             if promotes:
-                step = start // chunk
-                _add(row, inner, row, of_sums, i, c0, step, 2, to_outer, outer_width, outer_drop, place)
+                if uses_draw(to_outer):
+                    fill(words, i, c0, start // chunk, 1, place)
+                _add(row, inner, row, words, 0, to_outer, outer_width, outer_drop)
             else:
                 row[:] = inner
 

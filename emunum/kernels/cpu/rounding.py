@@ -17,6 +17,8 @@ from emunum.kernels.contract import (
     LAYERS,
     RANDOM,
     BitsNearest,
+    Counted,
+    Event,
     Flushed,
     MagicClamped,
     MagicNearest,
@@ -330,6 +332,37 @@ def _join_zeros(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     return np.float32(round_value(x, residual, to.rounder, draw)) + np.float32(0.0)
 
 
+def _count(x: Any, residual: Any, to: Any, draw: Any) -> Any:
+    rounded = np.float32(round_value(x, residual, to.rounder, draw))
+    _note(x, residual, rounded, not np.isnan(x), to, draw)
+    return rounded
+
+
+_ROUNDINGS, _OVERFLOW, _UNDERFLOW = int(Event.ROUNDINGS), int(Event.OVERFLOW), int(Event.UNDERFLOW)
+_FLUSHED, _ABSORBED, _TIE = int(Event.FLUSHED), int(Event.ABSORBED), int(Event.TIE)
+_NAN, _ROUNDED_UP = int(Event.NAN), int(Event.ROUNDED_UP)
+
+
+@inlined
+def _note(x: Any, residual: Any, rounded: Any, numbers: Any, to: Any, draw: Any) -> None:
+    """Count the events of rounding x + residual; `numbers`: no operand was NaN."""
+    counts = to.counts
+    counts[_ROUNDINGS] += 1
+    counts[_NAN] += np.int64(numbers & np.isnan(rounded))
+    if abs(x) < np.inf:
+        # The rounding as it would be with unbounded exponents; the tail, in quanta.
+        whole = np.float64(round_value(x, residual, to.unbounded, draw))
+        nonzero = (x != 0.0) | (residual != 0.0)
+        scale = max(abs(x), to.smallest_normal)
+        quanta = abs(x) / (float_of(np.uint64(bits_of(scale) & _INFINITY64)) * to.eps)
+        counts[_OVERFLOW] += np.int64((whole > to.max) | (whole < to.min))
+        counts[_UNDERFLOW] += np.int64(nonzero & (whole == 0.0))
+        counts[_FLUSHED] += np.int64((whole != 0.0) & (rounded == 0.0) & (abs(whole) < to.smallest_normal))
+        counts[_TIE] += np.int64((residual == 0.0) & (quanta - np.floor(quanta) == 0.5))
+        outward = (abs(whole) - abs(x)) - (residual if x > 0.0 else -residual)
+        counts[_ROUNDED_UP] += np.int64(outward > 0.0)
+
+
 def _inner(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     return round_value(x, residual, to.rounder, draw)
 
@@ -348,6 +381,7 @@ _ALGORITHMS = {
     OneZero: _join_zeros,
     TwoSum: _inner,
     ZeroDown: _inner,
+    Counted: _count,
 }
 
 
@@ -379,6 +413,8 @@ def product(a: Any, b: Any, to: Any, draw: Any) -> Any:
 
 @chosen_by_type(product)
 def _(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    if to.instance_class is Counted:
+        return _product_counted
     return _product32 if _is_narrow(to) else _product64
 
 
@@ -390,12 +426,21 @@ def _product64(a: Any, b: Any, to: Any, draw: Any) -> Any:
     return round_value(np.float64(a) * np.float64(b), 0.0, to, draw)
 
 
+def _product_counted(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    x = np.float64(a) * np.float64(b)
+    rounded = np.float32(round_value(x, 0.0, to.rounder, draw))
+    _note(x, 0.0, rounded, not (np.isnan(a) | np.isnan(b)), to, draw)
+    return rounded
+
+
 def total(a: Any, b: Any, to: Any, draw: Any) -> Any:
     """round(a + b)."""
 
 
 @chosen_by_type(total)
 def _(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    if to.instance_class is Counted:
+        return _total_counted
     if to.instance_class is ZeroDown:
         return _total_down
     if to.instance_class is OneZero:
@@ -417,6 +462,14 @@ def _total32_with_residual(a: Any, b: Any, to: Any, draw: Any) -> Any:
 def _total64_with_residual(a: Any, b: Any, to: Any, draw: Any) -> Any:
     x, residual = two_sum(np.float64(a), np.float64(b))
     return round_value(x, residual, to.rounder, draw)
+
+
+def _total_counted(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    rounded = np.float32(total(a, b, to.rounder, draw))
+    x, residual = two_sum(np.float64(a), np.float64(b))
+    _note(x, residual, rounded, not (np.isnan(a) | np.isnan(b)), to, draw)
+    to.counts[_ABSORBED] += np.int64((b != 0.0) & (rounded == a) & (abs(a) < np.inf))
+    return rounded
 
 
 def _total_one_zero(a: Any, b: Any, to: Any, draw: Any) -> Any:

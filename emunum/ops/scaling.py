@@ -1,0 +1,135 @@
+"""Integers with a scale: int8 tensors, their products in wide integers, and once-rounded requantisation.
+
+A value is q s with q an integer and s > 0 a scale, one for the tensor or one for each row (channel).
+Symmetric: q = clip(round(x / s), -127, 127), and s = max|x| / 127 as a float32 (`absmax`) or the least
+power of two that is no smaller (`power_of_two`); s = 1 where every x is 0. The quotient is exact and
+rounded once, whatever x is: a float32, or an integer with a scale of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emunum.formats import Cast, Format, Overflow
+from emunum.kernels import cpu
+from emunum.kernels.random import Key
+
+LARGEST = 127
+"""int8 without -128: the range is symmetric."""
+
+
+class Scale(StrEnum):
+    """How a scale follows from the largest magnitude."""
+
+    ABSMAX = "absmax"
+    """max|x| / 127, rounded to float32."""
+    POWER_OF_TWO = "power_of_two"
+    """The least power of two of at least max|x| / 127."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scaled:
+    """codes (integers of any shape) times scale (float64, a number or broadcast against codes)."""
+
+    codes: NDArray[np.signedinteger[Any]]
+    scale: NDArray[np.float64]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor."""
+        return self.codes.shape
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.codes.size
+
+    @property
+    def T(self) -> Scaled:  # noqa: N802 - NumPy's name
+        """The transpose of a matrix."""
+        return Scaled(codes=self.codes.T, scale=self.scale.T)
+
+    def __le__(self, other: float) -> NDArray[np.bool_]:
+        """Compare with 0: a scale is positive."""
+        if other != 0:
+            raise ValueError(f"{other!r}: an integer tensor compares with 0 alone.")
+        return self.codes <= 0
+
+    def values(self) -> NDArray[np.float32]:
+        """Return codes times scale: exact in float64 up to 53 bits, then rounded to float32."""
+        return (self.codes * self.scale).astype(np.float32)
+
+
+def quantize_int8(
+    x: NDArray[np.float32] | Scaled,
+    to: Cast,
+    key: Key,
+    *,
+    scale: Scale = Scale.ABSMAX,
+    axis: int | None = None,
+    backend: ModuleType = cpu,
+) -> Scaled:
+    """Return x as int8 with a scale; with `axis`, one for each index along it.
+
+    `to` rounds into int8; its mode is used. Raises ValueError where x is not finite.
+    """
+    codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (np.asarray(x), np.float64(1))
+    others = None if axis is None else tuple(n for n in range(codes.ndim) if n != axis % codes.ndim)
+    magnitudes = np.abs(codes.astype(np.float64)) * own
+    largest = magnitudes.max(axis=others, keepdims=axis is not None, initial=0)
+    if not np.isfinite(largest).all():
+        raise ValueError("an int8 tensor cannot hold NaN or infinities. Clip or drop them first.")
+    s = _scale_of(largest, scale)
+    q = np.clip(backend.rescale(codes, own, s, to, key), -LARGEST, LARGEST)
+    return Scaled(codes=q.astype(np.int8), scale=s)
+
+
+def _scale_of(largest: Any, scale: Scale) -> NDArray[np.float64]:
+    if scale is Scale.POWER_OF_TWO:
+        _, exponent = np.frexp(largest / LARGEST)
+        below = np.ldexp(0.5, exponent)  # 2^(exponent - 1); enough where 127 times it reaches the largest
+        s = np.where(below * LARGEST >= largest, below, 2 * below)
+    else:
+        s = (largest / LARGEST).astype(np.float32).astype(np.float64)
+    return np.asarray(np.where(s > 0, s, 1.0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IntegerAccumulator:
+    """A signed integer of `bits` bits in which products add up, in index order; 2..32.
+
+    Beyond its range it saturates or wraps. 32 bits hold 2^17 products of int8 numbers.
+    """
+
+    bits: int = 32
+    overflow: Overflow = Overflow.SATURATE
+
+    def __post_init__(self) -> None:
+        if self.bits not in range(2, 33):
+            raise ValueError(f"an accumulator of {self.bits!r} bits is out of range: int2 to int32 exist.")
+        if self.overflow not in (Overflow.SATURATE, Overflow.WRAP):
+            raise ValueError(f"overflow rule {self.overflow} is none of integers: choose saturate or wrap.")
+
+
+def matmul_int8(
+    a: Scaled, b: Scaled, accumulator: IntegerAccumulator, *, backend: ModuleType = cpu
+) -> tuple[Scaled, int]:
+    """acc = acc + a[i, k] b[k, j], k = 0, 1, ..., in the accumulator; a (M, K), b (K, N).
+
+    Returns the product, whose scale is that of a times that of b, and how many additions left the range.
+    Raises ValueError where a scale varies along k: it cannot be taken out of the sum.
+    """
+    if np.shape(a.scale)[-1:] not in ((), (1,)) or np.shape(b.scale)[:1] not in ((), (1,)):
+        raise ValueError("a scale that varies along the summed axis cannot be taken out of the sum.")
+    wraps = accumulator.overflow is Overflow.WRAP
+    out, overflows = backend.matmul_integers(a.codes, b.codes, accumulator.bits, wraps)
+    return Scaled(codes=out, scale=np.asarray(a.scale * b.scale)), overflows
+
+
+INT8 = Format.from_name("int8")
