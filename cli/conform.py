@@ -123,8 +123,8 @@ def _print(report: Report) -> None:
         table.add_row(
             f"{row['peer']} {row['version']}",
             row["comparison"],
-            " ".join(row["formats"]),
-            ", ".join([*row["roundings"], *row["overflows"]]),
+            _few(row["formats"], 3),
+            _few([x for x in [*row["roundings"], *row["overflows"]] if x != "-"], 4),
             *(f"{row[key]:,}" for key in NUMBERS),
         )
     console.print(table)
@@ -137,6 +137,12 @@ def _print(report: Report) -> None:
         markup=False,
         highlight=False,
     )
+
+
+def _few(names: Sequence[str], most: int) -> str:
+    """The first names and how many more there are; --json and --output have them all."""
+    shown = names if len(names) <= most + 1 else [*names[:most], f"and {len(names) - most} more"]
+    return ", ".join(shown)
 
 
 def _write(output: Path, report: Report) -> None:

@@ -131,8 +131,9 @@ def _info(name: str) -> Any:
         )  # fmt: skip
     bits, precision, bias, negative_zero, infinity, nans = _FACTS[name]
     return FormatInfo(
-        name, bits, precision, bias=bias, is_signed=True,
-        domain=Domain.Extended if infinity else Domain.Finite, has_nz=negative_zero, num_high_nans=nans, has_subnormals=True, is_twos_complement=False,
+        name, bits, precision, bias=bias, is_signed=True, has_nz=negative_zero, num_high_nans=nans,
+        domain=Domain.Extended if infinity else Domain.Finite, has_subnormals=True,
+        is_twos_complement=False,
     )  # fmt: skip
 
 

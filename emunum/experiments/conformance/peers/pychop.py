@@ -150,9 +150,9 @@ def _false_ties(to: Cast) -> tuple[Known, ...]:
 
 _TO_ODD_LEAVES = Known(
     title="P3109: to_odd overflows to Inf, or to NaN without Inf",
-    reason="Without saturation pychop lets toward_zero, up and down stay at the largest value, but not "
-    "to_odd. In emunum to_odd stays too: the largest value is what an odd neighbour of Inf would be"
-    " rounded from.",
+    reason="Without saturation pychop keeps toward_zero, up and down inside the format where they round "
+    "inward, but not to_odd, and negative numbers in an unsigned format become NaN. emunum's to_odd stays at "
+    "the limit on either side, as toward_zero does.",
     holds=lambda cases: np.isfinite(cases.x) & ~np.isfinite(cases.theirs),
 )
 _PROPAGATED = Known(
