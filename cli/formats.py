@@ -16,14 +16,18 @@ from emunum.formats.exact import decode_exact
 MOST_VALUES = 256
 
 
-@click.command("formats", epilog="Examples: emunum formats; emunum formats e4m3; emunum formats e6m9 --json")
+@click.command(
+    "formats",
+    epilog="Examples: emunum formats; emunum formats e4m3; emunum formats e6m9 --json; emunum formats q4.4",
+)
 @click.argument("name", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def command(name: str | None, as_json: bool) -> None:
     """List the formats, or print the facts of NAME and, up to 8 bits, all its values.
 
-    Besides the listed names, eXmY with X = 2..8 exponent bits and Y = 0..23 mantissa bits is the
-    IEEE-like format of those widths.
+    Besides the listed names: eXmY, X = 2..8 exponent bits and Y = 0..23 mantissa bits, IEEE-like;
+    binaryKpP{s,u}{e,f}, K = 3..16, IEEE P3109; qI.F, fixed point with I bits before and F after the point;
+    intN, N = 2..16; and the ending _ftz, which flushes the subnormals of any float.
     """
     if name is None:
         listing = list(NAMED.values())
@@ -43,6 +47,7 @@ def command(name: str | None, as_json: bool) -> None:
 
 
 def facts(format: Format) -> dict[str, Any]:
+    of_floats = None if format.fixed_point else format
     return {
         "name": format.name,
         "aliases": [alias for alias, canonical in ALIASES.items() if canonical == format.name],
@@ -51,14 +56,15 @@ def facts(format: Format) -> dict[str, Any]:
         "mantissa_bits": format.mantissa_bits,
         "bias": format.bias,
         "special_values": str(format.special),
-        "precision": format.precision,
-        "emin": format.emin,
-        "emax": format.emax,
+        "precision": of_floats and of_floats.precision,
+        "emin": of_floats and of_floats.emin,
+        "emax": of_floats and of_floats.emax,
         "max": format.max,
-        "smallest_normal": format.smallest_normal,
-        "smallest_subnormal": format.smallest_subnormal,
+        "min": format.min,
+        "smallest_normal": of_floats and of_floats.smallest_normal,
+        "smallest_subnormal": of_floats and of_floats.smallest_subnormal,
         "eps": format.eps,
-        "unit_roundoff": format.unit_roundoff,
+        "unit_roundoff": of_floats and of_floats.unit_roundoff,
         "code_count": format.code_count,
         "max_code": format.max_code,
         "infinity_code": format.infinity_code,
@@ -77,7 +83,7 @@ def _values(format: Format) -> list[float | str] | None:
 
 
 def _print_listing(listing: list[Format]) -> None:
-    table = Table(title="Formats (and eXmY: any other IEEE-like format, X in 2..8, Y in 0..23)")
+    table = Table(title="Formats (and eXmY, binaryKpP{s,u}{e,f}, qI.F, intN, NAME_ftz: see --help)")
     for column in ("name", "aliases"):
         table.add_column(column)
     for column in ("bits", "p", "emin", "emax", "max", "min normal", "min subnormal", "Inf", "NaN"):
@@ -122,8 +128,10 @@ def _print_facts(format: Format) -> None:
     for row in range(0, shown, columns):
         grid.add_row(f"{row:02x}", *texts[row : row + columns])
     console.print(grid)
-    if format.signed:
-        zero = "" if format.has_negative_zero else f" 0x{shown:02x} is the NaN, not -0."
+    if format.fixed_point:
+        console.print(f"Codes from 0x{shown:02x} on are negative: two's complement, from {format.min:g} up.")
+    elif format.signed:
+        zero = f" 0x{shown:02x} is the NaN, not -0." if format.nan_code == shown else ""
         console.print(f"Codes from 0x{shown:02x} on are the same values with a minus sign.{zero}")
 
 

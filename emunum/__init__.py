@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         sum,
         to_ml_dtypes,
     )
+    from emunum.ops.integers import matmul_int8, quantize_int8
 
 __version__ = "0.1.0"
 
@@ -38,7 +39,9 @@ _HOME = {
     "get_threads": "emunum.kernels.cpu.threads",
     "matmul": "emunum.ops.arrays",
     "matmul_error": "emunum.ops.arrays",
+    "matmul_int8": "emunum.ops.integers",
     "quantize": "emunum.ops.arrays",
+    "quantize_int8": "emunum.ops.integers",
     "set_threads": "emunum.kernels.cpu.threads",
     "sum": "emunum.ops.arrays",
     "to_ml_dtypes": "emunum.ops.arrays",
@@ -56,7 +59,9 @@ __all__ = [
     "get_threads",
     "matmul",
     "matmul_error",
+    "matmul_int8",
     "quantize",
+    "quantize_int8",
     "set_threads",
     "sum",
     "to_ml_dtypes",

@@ -16,11 +16,8 @@ from emunum.formats import NAMED
 
 ROOT = Path(__file__).parent.parent
 README = "README.md"
-DOCUMENTS = [
-    README,
-    "CONTRIBUTING.md",
-    *(name for name in ("paper/README.md", "paper/numerics.md") if (ROOT / name).exists()),
-]
+_PAPER = [name for name in ("paper/README.md", "paper/numerics.md") if (ROOT / name).exists()]
+DOCUMENTS = [README, "CONTRIBUTING.md", *_PAPER]
 
 _FENCE = re.compile(
     r"(?:^<!-- (?P<mark>\w+) -->\n\s*)?^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL

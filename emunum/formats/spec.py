@@ -186,8 +186,8 @@ class Format:
 
     @property
     def eps(self) -> float:
-        """Spacing of the values at 1: 2^-m."""
-        return 2.0**-self.mantissa_bits
+        """Spacing of the values at 1: 2^-m, or that of all values in fixed point."""
+        return self.smallest if self.fixed_point else 2.0**-self.mantissa_bits
 
     @property
     def unit_roundoff(self) -> float:

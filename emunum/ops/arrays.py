@@ -54,7 +54,7 @@ def quantize(
     Raises ValueError for an unknown name or a number out of range, TypeError for data that is not real.
     """
     cast = _cast(format, rounding, overflow, random_bits)
-    return cpu.cast(_real(x, "x"), cast, Key(seed))
+    return cpu.cast(real(x, "x"), cast, Key(seed))
 
 
 def encode(x: ArrayLike, format: str | Format) -> NDArray[np.unsignedinteger[Any]]:
@@ -262,7 +262,7 @@ def _accumulator(
     return parse_accumulator(order, inner, last)
 
 
-def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
+def real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     """Return x as native float32 or float64, exactly."""
     array = np.asarray(x)
     if array.dtype == np.float32:
@@ -284,7 +284,7 @@ def _real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
 
 def _carrier(x: ArrayLike, name: str) -> NDArray[np.float32]:
     """Return x as float32, exactly."""
-    array = _real(x, name)
+    array = real(x, name)
     with np.errstate(over="ignore"):
         narrow = array.astype(np.float32, copy=False)
     if narrow is not array:
