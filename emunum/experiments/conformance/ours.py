@@ -30,6 +30,8 @@ from emunum.kernels.random import Key
 
 Theirs = Callable[..., NDArray[Any]]
 KEY = Key(20260)
+REPEATED, REPEATS = 64, 256
+"""So many numbers are rounded so many times by the kernel, to meet every small R."""
 EXHAUSTIVE_BITS = 10
 """Formats of up to this many bits are compared on all pairs of their values."""
 
@@ -123,8 +125,7 @@ def drawn(to: Cast, theirs: Theirs, known: tuple[Known, ...] = (), *, patterns: 
 
     def operands(sampling: Sampling) -> tuple[Array, ...]:
         x = inputs.numbers_32(to.format, sampling, patterns, patterns)
-        # The first numbers many times over, so that they meet every small R.
-        x = np.concatenate([np.tile(x[-64:], 256), x])
+        x = np.concatenate([np.tile(inputs.inside(to.format, sampling, REPEATED), REPEATS), x])
         return x, cast_draws(x.size, to, KEY).astype(np.float64)
 
     return Comparison(
