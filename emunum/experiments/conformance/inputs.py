@@ -80,7 +80,8 @@ def inside(format: Format, sampling: Sampling, count: int) -> Array:
     rng = sampling.random(8)
     exponents = rng.integers(max(format.emin - format.mantissa_bits - 1, -148), format.emax, count)
     x = np.ldexp(rng.uniform(1, 2, count), exponents) * rng.choice([-1.0, 1.0], count)
-    return x.astype(np.float32).astype(np.float64)
+    narrow: NDArray[np.float32] = x.astype(np.float32)
+    return narrow.astype(np.float64)
 
 
 SPECIALS = np.array([0.0, -0.0, np.inf, -np.inf, np.nan])

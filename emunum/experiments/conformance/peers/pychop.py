@@ -189,7 +189,7 @@ def comparisons() -> Iterator[Comparison]:
                     *((_PROPAGATED,) if rule is Overflow.PROPAGATE else ()),
                 )
                 if mode.stochastic:
-                    yield ours.every_draw(to, _round(to), known)
+                    yield ours.every_draw(to, _round(to), known, numbers=300)
                     yield ours.drawn(to, _round(to), known)
                 else:
                     yield ours.casting(to, _round(to), known, patterns=1 << 17)
