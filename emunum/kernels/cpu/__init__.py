@@ -167,7 +167,10 @@ def square_root(x: Array, to: Cast, key: Key, counts: Counts | None = None) -> A
 
 
 def rescale(x: Any, scale: Any, divisor: Any, to: Cast, key: Key) -> Array:
-    """round(x scale / divisor), operands broadcast: integers of 31 bits, float64 of 48, float32."""
+    """round(x scale / divisor), operands broadcast: 31, 48 and 24 significant bits.
+
+    With scale = 1, x may be any float64 and the divisor have 44 bits: see rounding.quotient.
+    """
     lowered, random = contract.lower_quotient(to), _random(to, key, Operation.RESCALE)
     shape = np.broadcast_shapes(np.shape(x), np.shape(scale), np.shape(divisor))
     flat, scales, divisors = (

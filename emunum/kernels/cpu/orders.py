@@ -22,11 +22,28 @@ from emunum.kernels.cpu.rounding import product, round_value, total, two_sum, us
 
 
 @inlined
-def _add(left: Any, right: Any, out: Any, words: Any, index: Any, to: Any, width: Any, drop: Any) -> None:
+def _add(
+    left: Any, right: Any, out: Any, columns: Any, words: Any, index: Any, to: Any, width: Any, drop: Any
+) -> None:
     """out = round(left + right), with draw `index` of the row's calls."""
     draws = draws_of(words, index, width)
-    for j in range(out.size):
+    for j in range(columns):
         out[j] = total(left[j], right[j], to, draw_at(draws, j, to, width, drop))
+
+
+# Numba turns assignments to whole slices into loops that no vector unit runs: they are written out.
+
+
+@inlined
+def _clear(out: Any, columns: Any) -> None:
+    for j in range(columns):
+        out[j] = np.float32(0.0)
+
+
+@inlined
+def _copy(source: Any, out: Any, columns: Any) -> None:
+    for j in range(columns):
+        out[j] = source[j]
 
 
 @compiled
@@ -39,9 +56,9 @@ def matmul_chunked(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) ->
     of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
-        row[:] = np.float32(0.0)
+        _clear(row, c1 - c0)
         for start in range(0, a.shape[1], chunk):
-            inner[:] = np.float32(0.0)
+            _clear(inner, c1 - c0)
             for k in range(start, min(start + chunk, a.shape[1])):
                 p, s = term_draws(of_terms, i, c0, k, width, place, to_product, to_sum)
                 ak, bk = a[i, k], b[k][c0:c1]
@@ -50,7 +67,7 @@ def matmul_chunked(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) ->
                     inner[j] = total(inner[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
             if uses_draw(to_outer):
                 fill(of_sums, i, c0, start // chunk, 1, place)
-            _add(row, inner, row, of_sums, 0, to_outer, outer_width, outer_drop)
+            _add(row, inner, row, c1 - c0, of_sums, 0, to_outer, outer_width, outer_drop)
 
 
 @compiled
@@ -67,31 +84,34 @@ def matmul_pairwise(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -
     of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
-        row[:] = np.float32(0.0)
+        _clear(row, c1 - c0)
         for k in range(count):
             p, s = term_draws(of_terms, i, c0, k, width, place, to_product, to_leaf)
             ak, bk = a[i, k], b[k][c0:c1]
             for j in range(c1 - c0):
                 term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
                 row[j] = total(np.float32(0.0), term, to_leaf, draw_at(s, j, to_leaf, width, drop))
-            height = 0
-            while k >> height & 1:
+            sums = 0
+            while k >> sums & 1:  # as many sums end in k as there are ones at the end of its bits
+                sums += 1
+            for height in range(sums):
                 if uses_draw(to_sum) and height % per_call == 0:
                     fill(of_sums, i, c0, k, 1 + height // per_call, place)
-                _add(waiting[height], row, row, of_sums, height % per_call, to_sum, width, drop)
-                height += 1
-            waiting[height][:] = row
+                left, draws = waiting[height], draws_of(of_sums, height % per_call, width)
+                for j in range(c1 - c0):
+                    row[j] = total(left[j], row[j], to_sum, draw_at(draws, j, to_sum, width, drop))
+            _copy(row, waiting[sums], c1 - c0)
         # What waits are the full subtrees of a K that is no power of two: the last ones are added first.
         lowest = 0
         while lowest < heights and not count >> lowest & 1:
             lowest += 1
         if count > 0:
-            row[:] = waiting[lowest]
+            _copy(waiting[lowest], row, c1 - c0)
         for height in range(lowest + 1, heights):
             if count >> height & 1:
                 if uses_draw(to_sum):
                     fill(of_sums, i, c0, count, 1 + height // per_call, place)
-                _add(waiting[height], row, row, of_sums, height % per_call, to_sum, width, drop)
+                _add(waiting[height], row, row, c1 - c0, of_sums, height % per_call, to_sum, width, drop)
 
 
 @compiled
@@ -101,12 +121,12 @@ def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     to_product, to_term, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
     sharing = 32 // width  # terms that share a call of sums
-    lost = np.empty(c1 - c0, np.float32)
+    lost, y = np.empty(c1 - c0, np.float32), np.empty(c1 - c0, np.float32)
     of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
-        row[:] = np.float32(0.0)
-        lost[:] = np.float32(0.0)
+        _clear(row, c1 - c0)
+        _clear(lost, c1 - c0)
         for k in range(a.shape[1]):
             p, _ = term_draws(of_terms, i, c0, k, width, place, to_product, to_product)
             if uses_draw(to_sum) and k % sharing == 0:
@@ -115,14 +135,17 @@ def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
             s0, s1 = draws_of(of_sums, first, width), draws_of(of_sums, first + 1, width)
             s2, s3 = draws_of(of_sums, first + 2, width), draws_of(of_sums, first + 3, width)
             ak, bk = a[i, k], b[k][c0:c1]
+            # Three loops: in one, LLVM would have too many arrays to tell apart before it takes vectors.
             for j in range(c1 - c0):
                 term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                y[j] = total(-lost[j], term, to_term, draw_at(s0, j, to_term, width, drop))
+            for j in range(c1 - c0):
                 old = row[j]
-                y = total(-lost[j], term, to_term, draw_at(s0, j, to_term, width, drop))
-                new = total(old, y, to_sum, draw_at(s1, j, to_sum, width, drop))
-                grown = total(new, -old, to_sum, draw_at(s2, j, to_sum, width, drop))
-                lost[j] = total(grown, -y, to_sum, draw_at(s3, j, to_sum, width, drop))
+                new = total(old, y[j], to_sum, draw_at(s1, j, to_sum, width, drop))
+                lost[j] = total(new, -old, to_sum, draw_at(s2, j, to_sum, width, drop))
                 row[j] = new
+            for j in range(c1 - c0):
+                lost[j] = total(lost[j], -y[j], to_sum, draw_at(s3, j, to_sum, width, drop))
 
 
 @compiled
@@ -203,10 +226,10 @@ def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any
     words = scratch(columns)
     for i in range(r0, r1):
         row = out[i][c0:c1]
-        row[:] = np.float32(0.0)
+        _clear(row, c1 - c0)
         for start in range(0, a.shape[1], chunk):
             stop = min(start + chunk, a.shape[1])
-            inner[:] = np.float32(0.0)
+            _clear(inner, c1 - c0)
             for first in range(start, stop, terms):
                 last = min(first + terms, stop)
                 # 1. The largest exponent among nonzero terms; a product's is not renormalised.
@@ -237,9 +260,9 @@ def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any
             if promotes:
                 if uses_draw(to_outer):
                     fill(words, i, c0, start // chunk, 1, place)
-                _add(row, inner, row, words, 0, to_outer, outer_width, outer_drop)
+                _add(row, inner, row, c1 - c0, words, 0, to_outer, outer_width, outer_drop)
             else:
-                row[:] = inner
+                _copy(inner, row, c1 - c0)
 
 
 _NOTHING = np.int64(-3000)
