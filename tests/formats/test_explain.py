@@ -30,8 +30,8 @@ FORMATS = (
 )
 VALUES = (
     0.3, -0.3, 1.0, 0.001, -1e-4, 2.0**-10, -(2.0**-7), 1.5 * 2.0**-10, 3.0, 9.0, 30.0, -31.0, 447.99, 464.0,
-    465.0, -1e6, 1e39, 1e-40, 1e-44, 5e-324, -1.7976931348623157e308, 0.0, -0.0, math.inf, -math.inf,
-    math.nan,
+    465.0, -1e6, 1e39, 1e-40, 1e-44, 5e-324, -1.7976931348623157e308, 0.0, -0.0,
+    math.inf, -math.inf, math.nan,
 )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def test_probabilities_are_the_shares_of_the_draws(name: str, mode: Mode) -> Non
 
 
 @pytest.mark.parametrize("mode", MODES.values(), ids=str)
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "float6_e2m3fn", "e6m9", "q4.4"])
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float6_e2m3fn", "e6m9", "binary8p1se", "q4.4"])
 def test_the_decision_is_the_neighbour_taken(name: str, mode: Mode) -> None:
     to = cast(name, mode)
     for value in VALUES:
