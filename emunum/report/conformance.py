@@ -55,8 +55,9 @@ def described(n: int, difference: dict[str, Any]) -> list[str]:
     example = difference["example"]
     given = ", ".join(f"{x['hex']} ({x['value']})" for x in example["operands"])
     reason = [f"   {difference['reason']}"] if difference["reason"] else []
+    kind, title = difference["kind"], difference["title"]
     return [
-        f"{n}. {difference['peer']} {difference['version']}, {difference['kind']}: {difference['title']}. "
+        f"{n}. {difference['peer']} {difference['version']}, {kind if kind == title else f'{kind}: {title}'}. "
         f"{difference['cases']:,} cases in {difference['comparisons']:,} comparisons.",
         *reason,
         f"   Smallest: {example['comparison']} of {given}: {difference['peer']} {example['theirs']}, "

@@ -122,7 +122,7 @@ def comparisons() -> Iterator[Comparison]:
 def _format(exponent_bits: int, mantissa_bits: int) -> Format:
     """QPyTorch's format: every code finite, as in OCP's 6- and 4-bit formats."""
     return Format(
-        name=f"e{exponent_bits}m{mantissa_bits}, all finite", exponent_bits=exponent_bits,
+        name=f"e{exponent_bits}m{mantissa_bits} (all finite)", exponent_bits=exponent_bits,
         mantissa_bits=mantissa_bits, bias=(1 << (exponent_bits - 1)) - 1, special=Special.NONE,
     )  # fmt: skip
 
