@@ -56,8 +56,9 @@ def described(n: int, difference: dict[str, Any]) -> list[str]:
     given = ", ".join(f"{x['hex']} ({x['value']})" for x in example["operands"])
     reason = [f"   {difference['reason']}"] if difference["reason"] else []
     kind, title = difference["kind"], difference["title"]
+    named = kind if kind == title else f"{kind}: {title}"
     return [
-        f"{n}. {difference['peer']} {difference['version']}, {kind if kind == title else f'{kind}: {title}'}. "
+        f"{n}. {difference['peer']} {difference['version']}, {named}. "
         f"{difference['cases']:,} cases in {difference['comparisons']:,} comparisons.",
         *reason,
         f"   Smallest: {example['comparison']} of {given}: {difference['peer']} {example['theirs']}, "
