@@ -17,16 +17,24 @@ LAYERS = ("formats", "kernels", "ops", "nn", "experiments", "report", "cli")
 PUBLIC_NAMES = "ops"
 """The layer that `import emunum` reaches: emunum/__init__.py hands out names from here and further left."""
 
+PEERS = "emunum/experiments/conformance/peers/"
+
 DOORS = {
+    "apytypes": (f"{PEERS}apytypes.py",),
     "click": ("cli/",),
+    "gfloat": (f"{PEERS}gfloat.py",),
+    "gmpy2": (f"{PEERS}gmpy2.py",),
     "llvmlite": ("emunum/kernels/cpu/",),
     "matplotlib": ("emunum/report/figures.py",),
-    "ml_dtypes": ("emunum/ops/arrays.py", "emunum/experiments/bench.py"),  # its types; the peer to beat
+    "ml_dtypes": ("emunum/ops/arrays.py", "emunum/experiments/bench.py", f"{PEERS}ml_dtypes.py"),
     "numba": ("emunum/kernels/cpu/",),
     "numpy": ("",),
+    "pychop": (f"{PEERS}pychop.py",),
+    "qtorch": (f"{PEERS}qtorch.py",),
     "rich": ("cli/",),
     "scipy": ("emunum/experiments/",),
     "sklearn": ("emunum/experiments/",),
+    "torch": (f"{PEERS}qtorch.py",),
 }
 """Dependency to the place that may import it. What is not listed has no door yet."""
 
