@@ -411,7 +411,7 @@ def _one_zero(cast: Cast, lowered: Lowered) -> Lowered:
 
 
 def _without_zero_sign(cast: Cast, lowered: Lowered) -> Lowered:
-    if isinstance(lowered, MagicNearest):
+    if isinstance(lowered, MagicNearest) and lowered.input_limit == np.inf:  # the others do not cut
         if lowered.overflow == lowered.max:
             return MagicClamped(lowered.max, lowered.floor, lowered.offset)
         emax = cast.format.emax
@@ -493,7 +493,7 @@ def _with_range(
         lowered = Ranged(
             lowered,
             max=np.float32(format.max),
-            min=np.float32(format.min),
+            min=np.float32(format.min if format.has_zero else 0),  # what rounds to 0 is no overflow
             overflow=np.float32(cast.on_overflow(False)),
             negative_overflow=np.float32(cast.on_overflow(True)),
             infinity=np.float32(cast.on_infinity(False)),
