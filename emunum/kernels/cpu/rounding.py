@@ -211,7 +211,7 @@ def _cut_by_lots(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any
     # 1. The rest in units of the last guard bit: 2^-E times 2^(23 + up). The fraction is only remembered.
     inverse = float_of(np.uint32(np.uint32(254 << 23) - np.uint32(word & _EXPONENT32)))
     scaled = (rest * inverse) * to.scale
-    scaled = scaled if abs(scaled) < np.float32(1 << 24) else np.float32(0.0)  # NaN beside an infinity
+    scaled = scaled if abs(scaled) < np.float32(1 << 30) else np.float32(0.0)  # NaN beside an infinity
     whole = np.floor(scaled)
     # 2. The guard bits: those of the word, then those of the rest, which counts from one ulp below the
     #    word's successor where it is negative.
