@@ -17,6 +17,8 @@ COMMANDS = {
     "run": "Train a network with every operation emulated.",
     "reproduce": "Compute published tables again, ours beside theirs.",
     "formats": "List the formats, or print one's facts and values.",
+    "explain": "Round one number, step by step, with every decision shown.",
+    "conform": "Compare with other implementations, case by case.",
     "bench": "Measure kernel speed beside a copy, BLAS and peers.",
 }
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import strategies as st
 
-from emunum.formats import NAMED, Cast, Format, Mode, Overflow
+from emunum.formats import MODES as BY_NAME
+from emunum.formats import NAMED, Cast, Format, Mode
 from emunum.formats.exact import decode_exact
 
 F32 = np.float32
@@ -23,25 +24,48 @@ IN_ML_DTYPES = tuple(name for name in NAMED if name not in ("float16", "tfloat32
 ODD_WIDTHS = ("e2m0", "e5m0", "e8m0", "e2m1", "e6m9", "e3m20", "e8m20", "e5m21", "e8m22", "e2m23")
 """Corners of eXmY: p = 1, the widest exponents, the most significand bits, and where algorithms change."""
 
-MODES = tuple(Mode)
-OVERFLOWS = tuple(Overflow)
+P3109 = (
+    *("binary8p1se", "binary8p3se", "binary8p3sf", "binary8p4se", "binary8p7sf", "binary6p3se"),
+    *("binary8p1uf", "binary8p3ue", "binary8p4uf", "binary8p8ue", "binary8p8uf", "binary5p1ue"),
+    *("binary3p1se", "binary3p2sf", "binary3p3uf", "binary16p8se", "binary16p11sf", "binary12p5ue"),
+)
+"""Signed and unsigned, extended and finite, P = 1 up to K (unsigned) and K - 1, 3 to 16 bits."""
+FIXED = ("q4.4", "q1.7", "q8.0", "int8", "int2", "q2.14", "q1.23", "int16")
+FLUSHED = ("e4m3_ftz", "e5m2_ftz", "e4m3fnuz_ftz", "e3m2fn_ftz", "float16_ftz", "bfloat16_ftz", "float32_ftz")
+NEW_FAMILIES = (*P3109, *FIXED, *FLUSHED, "binary8p3se_ftz", "binary8p4uf_ftz")
+
+MODES = tuple(BY_NAME.values())
+DETERMINISTIC = tuple(mode for mode in MODES if not mode.stochastic)
+STOCHASTIC = tuple(mode for mode in MODES if mode.stochastic)
+OVERFLOWS = ("ieee", "saturate", "propagate")
+"""The rules of every format; `auto` is one of the first two, and only fixed point can `wrap`."""
+
+
+def overflows(format: Format) -> tuple[str, ...]:
+    """Every overflow rule a format can have."""
+    return (*OVERFLOWS, "wrap") if format.fixed_point else OVERFLOWS
+
 
 SPECIALS = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], F32)
 
 
-def cast(name: str | Format, mode: str = "nearest", overflow: str = "auto", random_bits: int = 16) -> Cast:
+def cast(
+    name: str | Format, mode: str | Mode = "nearest", overflow: str = "auto", random_bits: int = 16
+) -> Cast:
     """Spelled short, because every test needs one."""
-    return Cast.from_names(name if isinstance(name, str) else name.name, mode, overflow, random_bits)
+    return Cast.from_names(name if isinstance(name, str) else name.name, str(mode), overflow, random_bits)
 
 
-def casts(names: Iterable[str], random_bits: Iterable[int] = (16,)) -> list[Cast]:
-    """Every mode and every overflow rule of these formats, stochastic ones with each N."""
+def casts(
+    names: Iterable[str], random_bits: Iterable[int] = (16,), modes: Iterable[Mode] = MODES
+) -> list[Cast]:
+    """Every one of the modes and every overflow rule of these formats, stochastic ones with each N."""
     return [
         cast(name, mode, overflow, n)
         for name in names
-        for overflow in OVERFLOWS
-        for mode in MODES
-        for n in (random_bits if mode is Mode.STOCHASTIC else (16,))
+        for overflow in overflows(Format.from_name(name))
+        for mode in modes
+        for n in (random_bits if mode.stochastic else (16,))
     ]
 
 
@@ -49,7 +73,7 @@ def label(to: object) -> str | None:
     """A cast's name in a test id."""
     if not isinstance(to, Cast):
         return None
-    bits = str(to.random_bits) if to.mode is Mode.STOCHASTIC else ""
+    bits = str(to.random_bits) if to.stochastic else ""
     return f"{to.format}-{to.mode}{bits}-{to.overflow}"
 
 
@@ -138,6 +162,15 @@ def every_bfloat16() -> np.ndarray:
     return quiet((np.arange(1 << 16, dtype=np.uint32) << np.uint32(16)).view(F32))
 
 
+def near_half_quanta(format: Format, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs whose sums are quarters of a fixed-point format's quantum, off by a hair or not; many wrap."""
+    rng = np.random.default_rng(seed)
+    m, least = format.mantissa_bits, format.emin - format.mantissa_bits
+    a = np.ldexp(rng.integers(-(6 << m), 6 << m, count).astype(np.float64), least - 2)
+    b = np.ldexp(rng.choice([0, 1, 2, 3, 4, 2.0**-20], count), least - 2) * rng.choice([-1, 1], count)
+    return a.astype(F32), b.astype(F32)
+
+
 def near_half_ulps(format: Format, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (a, b) of a format's values whose sums are ties, or off a tie by the least b can be.
 
@@ -147,7 +180,10 @@ def near_half_ulps(format: Format, count: int, seed: int) -> tuple[np.ndarray, n
     """
     rng = np.random.default_rng(seed)
     m, least = format.mantissa_bits, format.emin - format.mantissa_bits
-    e = rng.integers(format.emin, format.emax, count)
+    if format.fixed_point:  # sums are exact, in and out of range
+        a, b = np.ldexp(rng.integers(-(1 << m), 1 << m, (2, count)).astype(F32), least)
+        return a, b
+    e = rng.integers(format.emin, max(format.emax, format.emin + 1), count)
     s = (1 << m) + np.where(rng.random(count) < 0.5, 0, rng.integers(0, 1 << m, count))
     a = np.ldexp(s.astype(np.float64), e - m)
     half = np.maximum(e - m - rng.choice([1, 1, 2, 2, 3, 30], count), least)
@@ -163,7 +199,11 @@ def near_half_ulps(format: Format, count: int, seed: int) -> tuple[np.ndarray, n
 # ----------------------------------------------------------------------------------------------------
 
 SMALL = tuple(NAMED[name] for name in AT_MOST_8) + tuple(
-    Format.from_name(name) for name in ("e2m0", "e3m0", "e5m0", "e2m2", "e3m3", "e4m2", "e5m1")
+    Format.from_name(name)
+    for name in (
+        *("e2m0", "e3m0", "e5m0", "e2m2", "e3m3", "e4m2", "e5m1", "binary8p1se", "binary8p3se"),
+        *("binary8p4uf", "q4.4"),
+    )
 )
 
 widths = st.builds(
@@ -171,7 +211,8 @@ widths = st.builds(
     st.integers(2, 8),
     st.integers(0, 23),
 )
-formats = st.one_of(st.sampled_from([NAMED[name] for name in ARITHMETIC]), widths)
+families = st.sampled_from([Format.from_name(name) for name in (*P3109, *FIXED)])
+formats = st.one_of(st.sampled_from([NAMED[name] for name in ARITHMETIC]), widths, families)
 small_formats = st.sampled_from(SMALL)
 
 
@@ -180,9 +221,9 @@ def any_cast(
 ) -> st.SearchStrategy[Cast]:
     """Casts to any format, each mode and overflow rule, N of 1..32."""
     return st.builds(
-        lambda format, mode, overflow, n: Cast(format=format, mode=mode, overflow=overflow, random_bits=n),
+        cast,
         of,
-        st.sampled_from(tuple(modes)),
+        st.sampled_from([mode.name for mode in modes]),
         st.sampled_from(OVERFLOWS),
         st.one_of(st.integers(1, 32), st.sampled_from([8, 16, 24, 32])),
     )

@@ -9,6 +9,7 @@ the layout of the random counters, read off kernels/contract.py and written down
 from __future__ import annotations
 
 import functools
+import re
 from typing import Any
 
 import numpy as np
@@ -62,8 +63,13 @@ _GFLOAT = {
 
 
 def gfloat_info(name: str) -> Any:
-    """gfloat's description of a named format or of the IEEE-like eXmY."""
+    """gfloat's description of a named format, of a P3109 one (its own) or of the IEEE-like eXmY."""
     gfloat = pytest.importorskip("gfloat.types", reason="gfloat is one of the oracles")
+    if p3109 := re.fullmatch(r"binary(\d+)p(\d+)([su])([ef])", name):
+        formats = pytest.importorskip("gfloat.formats", reason="gfloat is one of the oracles")
+        sign = gfloat.Signedness.Signed if p3109[3] == "s" else gfloat.Signedness.Unsigned
+        domain = gfloat.Domain.Extended if p3109[4] == "e" else gfloat.Domain.Finite
+        return formats.format_info_p3109(int(p3109[1]), int(p3109[2]), sign, domain)
     if name in _GFLOAT:
         bits, precision, bias, negative_zero, infinity, nans, signed = _GFLOAT[name]
     else:
@@ -85,11 +91,21 @@ def gfloat_info(name: str) -> Any:
     )
 
 
+MPFR_MODES = (Mode.NEAREST_EVEN, Mode.TOWARD_ZERO, Mode.UP, Mode.DOWN)
+"""Those MPFR has. (Its RoundAwayZero takes everything away from zero, not only ties.)"""
+
+
 def mpfr_context(name: str, mode: Mode) -> Any:
     """MPFR's context of an IEEE-like format: every operation in it is rounded once."""
     gmpy2 = pytest.importorskip("gmpy2", reason="MPFR is one of the oracles")
     _, precision, bias, *_ = _GFLOAT.get(name) or (0, int(name[3:]) + 1, 2 ** (int(name[1]) - 1) - 1)
-    directions = {Mode.NEAREST_EVEN: gmpy2.RoundToNearest, Mode.TOWARD_ZERO: gmpy2.RoundToZero}
+    directions = dict(
+        zip(
+            MPFR_MODES,
+            (gmpy2.RoundToNearest, gmpy2.RoundToZero, gmpy2.RoundUp, gmpy2.RoundDown),
+            strict=True,
+        )
+    )
     # MPFR's significands are below 1, so its exponents are one larger; emin is that of the subnormals.
     return gmpy2.context(
         precision=precision,
@@ -108,35 +124,100 @@ def mpfr_context(name: str, mode: Mode) -> Any:
 def round_array(x: Any, to: Cast, draw: Any = 0) -> np.ndarray:
     """Round float64 values once; `draw` is R, a number or one for each value.
 
-    Every step is exact: frexp and ldexp move exponents only, and |x| / quantum, its floor and its tail
-    have no more bits than x.
+    Every step is exact: frexp, ldexp and fmod lose nothing, and |x| / quantum, its floor and its tail have
+    no more bits than x.
     """
     with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
         x = np.asarray(x, np.float64)
-    format, n = to.format, to.random_bits
-    magnitude = np.abs(x)
-    finite = np.where(np.isfinite(x), magnitude, 0.0)
-    exponent = np.where(finite > 0, np.frexp(finite)[1] - 1, -5000)
-    quantum = np.maximum(exponent, format.emin) - format.mantissa_bits
-    scaled = np.ldexp(finite, -quantum)
+    format, negative, finite = to.format, np.signbit(x), np.isfinite(x)
+    magnitude = np.where(finite, np.abs(x), 0.0)
+    period = 2.0 ** (format.emin + 1) if to.rule == "wrap" else np.inf
+    magnitude = np.fmod(magnitude, period)
+    exponent = np.where(magnitude > 0, np.frexp(magnitude)[1] - 1, -5000)
+    exponent = np.maximum(exponent, format.emin)
+    quantum = exponent - format.mantissa_bits
+    scaled = np.ldexp(magnitude, -quantum)
     s = np.floor(scaled)
-    tail = scaled - s
-    match to.mode:
-        case Mode.NEAREST_EVEN:
-            up = (tail > 0.5) | ((tail == 0.5) & (s % 2 == 1))
-        case Mode.TOWARD_ZERO:
-            up = np.zeros(x.shape, bool)
-        case Mode.STOCHASTIC:
-            up = np.floor(np.ldexp(tail, n)) + np.asarray(draw, np.float64) >= 2.0**n
-    value = np.ldexp(s + up, quantum)
+    odd = s % 2 == 1
+    if format.precision == 1 and format.p3109:  # the code's last bit, the exponent field's, is odd or even
+        odd = odd & ((exponent + format.bias) % 2 == 1)
+    value = np.ldexp(s + _goes_up(to, scaled - s, odd, negative, draw), quantum)
+    if not format.subnormals:
+        value = np.where(value < 2.0**format.emin, 0.0, value)
     if not format.has_zero:
-        value = np.where((value == 0) & (magnitude > 0), format.smallest, value)
-    value = np.where(value > format.max, to.on_overflow, value)
-    value = np.where(np.isinf(x), to.on_infinity, value)
-    value = np.where(np.isnan(x), np.nan, np.copysign(value, x))
-    if not format.signed:
+        value = np.where((value == 0) & finite & (x != 0), format.smallest, value)
+    value = np.copysign(value, x)
+    if to.rule == "wrap":
+        value = np.mod(value + period / 2, period) - period / 2
+    beyond = np.where(_leaves(to, negative), _of_infinity(to, negative), _limit(to, negative))
+    value = np.where((value > format.max) | ((value < format.min) & (value != 0)), beyond, value)
+    value = np.where(np.isinf(x), _of_infinity(to, negative), value)
+    value = np.where(np.isnan(x), np.nan, value)
+    if not format.has_zero:  # a scale has no sign either
         value = np.where(x > 0, value, np.nan)
     return value if format.has_negative_zero else value + 0.0
+
+
+def _goes_up(to: Cast, nu: np.ndarray, odd: np.ndarray, negative: np.ndarray, draw: Any) -> np.ndarray:
+    """Whether S + nu becomes S + 1: section 3 of the contract, mode by mode."""
+    n, r = to.random_bits, np.asarray(draw, np.float64)
+    match str(to.mode):
+        case "nearest_even":
+            return (nu > 0.5) | ((nu == 0.5) & odd)
+        case "nearest_away":
+            return nu >= 0.5
+        case "toward_zero":
+            return np.zeros(nu.shape, bool)
+        case "up":
+            return (nu > 0) & ~negative
+        case "down":
+            return (nu > 0) & negative
+        case "to_odd":
+            return (nu > 0) & ~odd
+        case "stochastic":
+            return np.floor(np.ldexp(nu, n)) + r >= 2.0**n
+        case "stochastic_b":
+            return np.floor(np.ldexp(nu, n + 1)) + 2 * r + 1 >= 2.0 ** (n + 1)
+        case "stochastic_c":
+            return np.rint(np.ldexp(nu, n)) + r >= 2.0**n
+    raise AssertionError(f"no formula for {to.mode}")
+
+
+def _leaves(to: Cast, negative: np.ndarray) -> np.ndarray:
+    """Whether a finite value too large is taken for infinite: `ieee`, unless the mode looks inward."""
+    inward = {"toward_zero": True, "to_odd": True, "up": negative, "down": ~negative}
+    return ~np.broadcast_to(inward.get(str(to.mode), False), negative.shape) & (to.rule == "ieee")
+
+
+def _limit(to: Cast, negative: np.ndarray) -> np.ndarray:
+    """The last finite value of that sign."""
+    return np.where(negative, to.format.min, to.format.max)
+
+
+def _of_infinity(to: Cast, negative: np.ndarray) -> np.ndarray:
+    """What +Inf and -Inf become."""
+    if to.rule == "wrap":
+        return np.full(negative.shape, np.nan)
+    if to.rule == "saturate":
+        return _limit(to, negative)
+    plus, minus = np.inf, -np.inf
+    if not to.format.has_infinity:
+        plus, minus = (np.nan, np.nan) if to.format.has_nan else (to.format.max, to.format.min)
+    elif not to.format.signed:
+        minus = np.nan
+    return np.where(negative, minus, plus)
+
+
+def exact_sum(a: Any, b: Any, to: Cast) -> np.ndarray:
+    """a + b as `round_array` wants it: to odd, with the sign that a zero has toward -Inf.
+
+    Source: IEEE 754-2019 6.3: under roundTowardNegative an exact zero sum is -0, unless both are +0.
+    """
+    a, b = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(b, np.float64))
+    total = sum_to_odd(a, b)
+    if str(to.mode) == "down":
+        total = np.where((total == 0) & (np.signbit(a) | np.signbit(b)), -0.0, total)
+    return total
 
 
 def sum_to_odd(a: Any, b: Any) -> np.ndarray:
@@ -174,7 +255,7 @@ def _draw(stream: int, index: int, width: int, random_bits: int) -> int:
 
 
 def _width(*casts: Cast | None) -> int:
-    widths = [cast.random_bits for cast in casts if cast is not None and cast.mode is Mode.STOCHASTIC]
+    widths = [cast.random_bits for cast in casts if cast is not None and cast.stochastic]
     return 16 if all(n <= 16 for n in widths) else 32
 
 
@@ -200,7 +281,7 @@ def matmul_draw(
     def draw(k: int, which: int) -> int:
         cast = accumulator if which else product
         assert cast is not None
-        if cast.mode is not Mode.STOCHASTIC:
+        if not cast.stochastic:
             return 0
         stream = _stream(column, row, k // terms, operation, key)
         return _draw(stream, 2 * (k % terms) + which, width, cast.random_bits)
@@ -256,5 +337,5 @@ def matmul_array(
             term = a[:, k, None].astype(np.float64) * b[None, k, :]
             if product is not None:
                 term = round_array(term, product, draws(product, k, 0))
-            acc = round_array(sum_to_odd(acc, term), accumulator, draws(accumulator, k, 1))
+            acc = round_array(exact_sum(acc, term, accumulator), accumulator, draws(accumulator, k, 1))
     return acc

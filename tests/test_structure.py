@@ -17,24 +17,26 @@ LAYERS = ("formats", "kernels", "ops", "nn", "experiments", "report", "cli")
 PUBLIC_NAMES = "ops"
 """The layer that `import emunum` reaches: emunum/__init__.py hands out names from here and further left."""
 
-PEERS = ("emunum/experiments/bench/peers.py",)
-"""Where the libraries are imported that the benchmark races."""
+PEERS = "emunum/experiments/conformance/peers/"
+RACE = "emunum/experiments/bench/peers.py"
+"""Where the other libraries are imported whose bits are compared, and whose speed."""
 
 DOORS = {
-    "apytypes": PEERS,
+    "apytypes": (f"{PEERS}apytypes.py", RACE),
     "click": ("cli/",),
-    "gfloat": PEERS,
+    "gfloat": (f"{PEERS}gfloat.py", RACE),
+    "gmpy2": (f"{PEERS}gmpy2.py",),
     "llvmlite": ("emunum/kernels/cpu/",),
     "matplotlib": ("emunum/report/figures.py",),
-    "ml_dtypes": ("emunum/ops/arrays.py", *PEERS),  # its types; a peer
+    "ml_dtypes": ("emunum/ops/arrays.py", f"{PEERS}ml_dtypes.py", RACE),
     "numba": ("emunum/kernels/cpu/",),
     "numpy": ("",),
-    "pychop": PEERS,
-    "qtorch": PEERS,
+    "pychop": (f"{PEERS}pychop.py", RACE),
+    "qtorch": (f"{PEERS}qtorch.py", RACE),
     "rich": ("cli/",),
     "scipy": ("emunum/experiments/",),
     "sklearn": ("emunum/experiments/",),
-    "torch": PEERS,
+    "torch": (f"{PEERS}qtorch.py", RACE),
 }
 """Dependency to the place that may import it. What is not listed has no door yet."""
 
@@ -141,7 +143,7 @@ def test_every_layer_is_a_folder_and_every_folder_a_layer():
         ("emunum/report/tables.py", "from emunum_cli import main", "report imports emunum_cli.main,"),
         ("emunum/ops/policy.py", "def f():\n    from emunum.nn import layers", "2: ops imports"),
         ("emunum/ops/policy.py", "if TYPE_CHECKING:\n    import emunum.nn.layers", "2: ops imports"),
-        ("emunum/nn/layers.py", "import torch", "whose door is emunum/experiments/bench/peers.py"),
+        ("emunum/nn/layers.py", "import torch", "or emunum/experiments/bench/peers.py"),
         ("emunum/ops/arrays.py", "import numba", "imports numba, whose door is emunum/kernels/cpu/"),
         ("emunum/kernels/random.py", "from numba import njit", "imports numba.njit, whose door"),
         ("emunum/report/tables.py", "import matplotlib.pyplot as plt", "whose door is emunum/report/figures"),

@@ -22,6 +22,8 @@ from emunum.ops.policy import INTEGER, IntegerPolicy, Policy, parse_policy
 from emunum.ops.scaling import INT8, IntegerAccumulator, Scale
 
 _NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choose another --{option}."
+_LATER = {"order": "sequential", "outer": None, "scale": "absmax", "per_channel": False, "master": "float32"}
+"""Options that the first version did not have, and their defaults."""
 MASTERS = ("float32", "int8")
 SEED_LIMIT = 2**32  # MT19937 and scikit-learn take no more
 
@@ -119,8 +121,12 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """First 12 hexadecimal digits of the SHA-256 of the configuration as JSON with sorted keys."""
-        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        """First 12 hexadecimal digits of the SHA-256 of the configuration as JSON with sorted keys.
+
+        Options that came later count only where they are given, so that older runs keep their names.
+        """
+        named = {key: value for key, value in self.as_dict().items() if _LATER.get(key, ...) != value}
+        return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

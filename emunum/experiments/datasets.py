@@ -36,7 +36,7 @@ class Dataset:
     features: Float64Array
     target: Float64Array
     feature_names: tuple[str, ...]
-    task: Literal["regression"] = "regression"
+    task: Literal["regression", "classification"] = "regression"
 
     def __post_init__(self) -> None:
         """Check that the arrays and the names fit together."""
@@ -188,6 +188,7 @@ def _digits() -> Dataset:
     source = load_digits()
     return Dataset(
         name="digits",
+        task="classification",
         features=source.data,
         target=np.eye(10)[source.target],
         feature_names=tuple(source.feature_names),

@@ -87,7 +87,10 @@ def parse_format(name: str) -> Format:
     """
     key = re.sub(r"(?<=[em])0+(?=\d)", "", name.strip().lower())  # e04m03 is e4m3
     if key.endswith(_FLUSHED):
-        return _flushed(name, parse_format(key.removesuffix(_FLUSHED)))
+        try:
+            return _flushed(parse_format(key.removesuffix(_FLUSHED)))
+        except ValueError as error:
+            raise ValueError(f"format {name!r}: {error}") from None
     canonical = ALIASES.get(key, key)
     if canonical in NAMED:
         return NAMED[canonical]
@@ -155,9 +158,9 @@ def _integer(n: str) -> Format:
     return replace(_fixed(n, "0"), name=f"int{int(n)}")
 
 
-def _flushed(name: str, format: Format) -> Format:
+def _flushed(format: Format) -> Format:
     if not format.has_subnormals or format.fixed_point:
-        raise ValueError(f"unknown format {name!r}: {format} has no subnormals to flush.")
+        raise ValueError(f"{format} has no subnormals to flush.")
     return replace(format, name=format.name + _FLUSHED, subnormals=False)
 
 

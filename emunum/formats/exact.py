@@ -45,7 +45,7 @@ def decode_exact(code: int, format: Format) -> float:
     hidden = int(field > 0 or not format.has_zero)
     exponent = max(field - format.bias, format.emin)
     value = math.ldexp((hidden << m) + fraction, exponent - m)
-    return -value if sign else value
+    return _held(-value if sign else value, format)
 
 
 def round_exact(x: float | Fraction, to: Cast, draw: int = 0) -> float:

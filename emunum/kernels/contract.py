@@ -411,7 +411,7 @@ def _one_zero(cast: Cast, lowered: Lowered) -> Lowered:
 
 
 def _without_zero_sign(cast: Cast, lowered: Lowered) -> Lowered:
-    if isinstance(lowered, MagicNearest):
+    if isinstance(lowered, MagicNearest) and lowered.input_limit == np.inf:  # the others do not cut
         if lowered.overflow == lowered.max:
             return MagicClamped(lowered.max, lowered.floor, lowered.offset)
         emax = cast.format.emax
@@ -493,7 +493,7 @@ def _with_range(
         lowered = Ranged(
             lowered,
             max=np.float32(format.max),
-            min=np.float32(format.min),
+            min=np.float32(format.min if format.has_zero else 0),  # what rounds to 0 is no overflow
             overflow=np.float32(cast.on_overflow(False)),
             negative_overflow=np.float32(cast.on_overflow(True)),
             infinity=np.float32(cast.on_infinity(False)),
@@ -628,6 +628,7 @@ class CodeLayout(NamedTuple):
     counted_value: Any  # 2^(emin + 1), the value of that code
     least_code: Any  # codes below this read as `zero`
     zero: Any
+    zero_sign: Any  # -0, which changes nothing when added, or +0 where the format has no -0
     max_code: Any
     infinity: Any  # code of Inf, or all ones where there is none
     nan: Any  # code of NaN, or all ones where there is none
@@ -646,6 +647,7 @@ def lower_codes(format: Format) -> CodeLayout:
         counted_value=np.float32(2.0 ** (format.emin + 1) if format.has_zero else 0),
         least_code=np.uint32(1 if format.subnormals else one),
         zero=np.float32(0 if format.has_zero else format.smallest),
+        zero_sign=np.float32(-0.0 if format.has_negative_zero else 0.0),
         max_code=np.uint32(format.max_code),
         infinity=np.uint32(none if format.infinity_code is None else format.infinity_code),
         nan=np.uint32(none if format.nan_code is None else format.nan_code),

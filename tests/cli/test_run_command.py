@@ -214,7 +214,7 @@ def test_a_terminal_sees_the_loss_while_the_run_goes_on(folder):
 
 RANGE = "is out of range: it must be"
 WRONG = [
-    (["--dataset", "nowhere"], "unknown dataset 'nowhere'. Known: toy, diabetes, boston."),
+    (["--dataset", "nowhere"], "unknown dataset 'nowhere'. Known: toy, diabetes, boston, digits."),
     (
         ["--format", "e4m33"],
         "unknown format 'e4m33': eXmY needs X in 2..8 and Y in 0..23. Did you mean 'e4m3'? "
@@ -235,14 +235,19 @@ WRONG = [
     (["--test-split", "1.5"], f"--test-split 1.5 {RANGE} between 0 and 1."),
     (
         ["--rounding", "sideways"],
-        "unknown rounding 'sideways'. Known: nearest, nearest_even, toward_zero, stochastic.",
+        "unknown rounding 'sideways'. Known: nearest, stochastic_a, nearest_even, nearest_away, toward_zero, "
+        "up, down, to_odd, stochastic, stochastic_b, stochastic_c.",
     ),
-    (["--overflow", "wrap"], "unknown overflow rule 'wrap'. Known: auto, ieee, saturate."),
+    (
+        ["--overflow", "wrap"],
+        "overflow rule 'wrap' needs a fixed-point format, such as 'q4.4' or 'int8': float32 is none. "
+        "Choose ieee, saturate, propagate or auto.",
+    ),
     (
         ["--random-bits", "33"],
         "random_bits 33 is out of range: stochastic rounding takes 1 to 32 random bits.",
     ),
-    (["--policy", "half"], "unknown policy 'half'. Known: full, mixed, output."),
+    (["--policy", "half"], "unknown policy 'half'. Known: full, mixed, output, int8."),
     (["--model", "cnn"], "unknown model 'cnn'. Known: linear, mlp."),
     (["--init", "zero"], "unknown initialisation 'zero'. Did you mean 'zeros'? Known: torch, he, zeros."),
     (["--hidden", "8"], "hidden sizes (8,) need --model mlp: the linear model has no hidden layer."),
@@ -302,7 +307,7 @@ def test_what_the_arithmetic_cannot_do_is_wrong_usage_too(emunum, folder, words)
 
 def test_a_process_of_its_own_complains_in_one_line_without_a_traceback(process, folder):
     result = process("run", "--dataset", "nowhere")
-    assert result == (2, "", "emunum: unknown dataset 'nowhere'. Known: toy, diabetes, boston.\n")
+    assert result == (2, "", "emunum: unknown dataset 'nowhere'. Known: toy, diabetes, boston, digits.\n")
     assert list(folder.iterdir()) == []
 
 

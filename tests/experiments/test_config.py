@@ -11,6 +11,7 @@ import pytest
 from inputs import cast
 
 from emunum.experiments.config import RunConfig
+from emunum.formats import Accumulator, Order
 from emunum.ops.policy import Role
 
 # Of the defaults, and of a run with every option set. They name directories: they may not move.
@@ -39,7 +40,8 @@ STORED_IDS = {
         "rounding_seed": 8,
     },
 }
-ALL_SET = STORED_IDS["1d74e93c9c8b"]
+ALL_SET = STORED_IDS["1d74e93c9c8b"] | {"order": "chunked:8", "outer": "bfloat16"}
+ALL_OF_INT8 = {"scale": "power_of_two", "per_channel": True, "master": "int8"}
 
 
 def test_the_defaults_are_the_documented_ones():
@@ -51,6 +53,11 @@ def test_the_defaults_are_the_documented_ones():
         "random_bits": 16,
         "policy": "full",
         "accumulator": None,
+        "order": "sequential",
+        "outer": None,
+        "scale": "absmax",
+        "per_channel": False,
+        "master": "float32",
         "model": "linear",
         "hidden": [],
         "epochs": 30,
@@ -99,8 +106,12 @@ def test_a_run_id_is_the_stored_digest_of_the_sorted_json(run_id):
 
 @pytest.mark.parametrize("field", [field.name for field in fields(RunConfig)])
 def test_a_run_id_depends_on_every_field(field):
-    base = RunConfig(model="mlp")
-    change = {"model": "linear", "hidden": ()} if field == "model" else {field: ALL_SET[field]}
+    base = RunConfig(model="mlp", order="chunked:4")  # which has an outer sum
+    change = (
+        {"model": "linear", "hidden": ()} if field == "model" else {field: (ALL_SET | ALL_OF_INT8)[field]}
+    )
+    if field in ALL_OF_INT8:
+        base = RunConfig(policy="int8", format="int8")
     assert replace(base, **change).run_id != base.run_id
 
 
@@ -126,8 +137,10 @@ def test_the_cast_and_the_policy_are_the_named_ones():
     policy = config.build_policy()
     assert policy.name == "mixed"
     assert policy.roles[Role.WEIGHT] == config.cast
-    assert policy.accumulator.format.name == "e6m9"
-    assert RunConfig(format="e4m3").build_policy().accumulator == cast("e4m3")
+    assert policy.accumulator.cast.format.name == "e6m9"
+    assert (policy.accumulator.order, policy.accumulator.chunk) == (Order.CHUNKED, 8)
+    assert policy.accumulator.last.format.name == policy.elementwise.format.name == "bfloat16"
+    assert RunConfig(format="e4m3").build_policy().accumulator == Accumulator(cast=cast("e4m3"))
 
 
 WHOLE = "it must be a whole number of at least 1."
@@ -175,7 +188,7 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
     [
         (
             {"dataset": "bosten"},
-            "unknown dataset 'bosten'. Did you mean 'boston'? Known: toy, diabetes, boston.",
+            "unknown dataset 'bosten'. Did you mean 'boston'? Known: toy, diabetes, boston, digits.",
         ),
         ({"format": "banana"}, "unknown format 'banana'. 'emunum formats' lists them."),
         ({"format": ""}, "unknown format ''. 'emunum formats' lists them."),
@@ -183,10 +196,41 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
         (
             {"rounding": "stochastc"},
             "unknown rounding 'stochastc'. Did you mean 'stochastic'? "
-            "Known: nearest, nearest_even, toward_zero, stochastic.",
+            "Known: nearest, stochastic_a, nearest_even, nearest_away, toward_zero, up, down, to_odd, "
+            "stochastic, stochastic_b, stochastic_c.",
         ),
-        ({"overflow": "wrap"}, "unknown overflow rule 'wrap'. Known: auto, ieee, saturate."),
-        ({"policy": "fuller"}, "unknown policy 'fuller'. Did you mean 'full'? Known: full, mixed, output."),
+        (
+            {"overflow": "never"},
+            "unknown overflow rule 'never'. Known: auto, ieee, saturate, propagate, wrap.",
+        ),
+        (
+            {"overflow": "wrap"},
+            "overflow rule 'wrap' needs a fixed-point format, such as 'q4.4' or 'int8': float32 is none. "
+            "Choose ieee, saturate, propagate or auto.",
+        ),
+        (
+            {"policy": "fuller"},
+            "unknown policy 'fuller'. Did you mean 'full'? Known: full, mixed, output, int8.",
+        ),
+        ({"master": "int8"}, "--master 'int8' is for --policy int8: full has none."),
+        ({"scale": "power_of_two"}, "--scale 'power_of_two' is for --policy int8: full has none."),
+        ({"per_channel": True}, "--per-channel True is for --policy int8: full has none."),
+        (
+            {"policy": "int8", "scale": "absmx"},
+            "unknown scale 'absmx'. Did you mean 'absmax'? Known: absmax, power_of_two.",
+        ),
+        (
+            {"policy": "int8", "format": "e4m3"},
+            "--format 'float8_e4m3fn' with --policy int8: its tensors are int8.",
+        ),
+        (
+            {"policy": "int8", "order": "kahan"},
+            "--order and --outer are for float sums: those of --policy int8 are integers.",
+        ),
+        (
+            {"policy": "int8", "accumulator": "e5m2"},
+            "--accumulator 'e5m2' with --policy int8: its sums are int2..int32.",
+        ),
         ({"model": "cnn"}, "unknown model 'cnn'. Known: linear, mlp."),
         ({"init": "zero"}, "unknown initialisation 'zero'. Did you mean 'zeros'? Known: torch, he, zeros."),
         (

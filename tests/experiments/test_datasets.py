@@ -66,6 +66,8 @@ def small(features, target, name="small"):
 def exactly_standardised(column):
     """Each (v - mean) / sd in rationals and a 60-digit square root, rounded at the end."""
     values = [Fraction(float(v)) for v in column]
+    if len(set(values)) == 1:
+        return np.zeros(len(values), np.float32)
     mean = sum(values) / len(values)
     variance = sum((v - mean) ** 2 for v in values) / len(values)
     with decimal.localcontext(prec=60):
@@ -86,7 +88,7 @@ def refusal_of(csv):
 
 
 def test_the_data_sets_stand_in_the_order_of_the_tables():
-    assert tuple(DATASETS) == ("toy", "diabetes", "boston")
+    assert tuple(DATASETS) == ("toy", "diabetes", "boston", "digits")
 
 
 @pytest.mark.parametrize(
@@ -100,6 +102,15 @@ def test_a_data_set_has_its_name_shape_and_checksum(name, shape):
     assert len(data.feature_names) == shape[1]
     assert data.features.dtype == data.target.dtype == np.float64
     assert data.sha256 in ARRAYS_SHA256[name]
+
+
+def test_digits_have_a_target_column_for_each_class():
+    sklearn_datasets = pytest.importorskip("sklearn.datasets", reason="the source of the data set")
+    source, data = sklearn_datasets.load_digits(), load("digits")
+    assert (data.features.shape, data.target.shape, len(data.feature_names)) == ((1797, 64), (1797, 10), 64)
+    assert_array_equal(data.features, source.data)
+    assert_array_equal(data.target.sum(axis=1), np.ones(1797))
+    assert_array_equal(data.target.argmax(axis=1), source.target)
 
 
 def test_the_readme_states_every_checksum():
@@ -174,8 +185,8 @@ def test_an_altered_boston_csv_is_refused():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("bostn", "unknown dataset 'bostn'. Did you mean 'boston'? Known: toy, diabetes, boston."),
-        ("nowhere", "unknown dataset 'nowhere'. Known: toy, diabetes, boston."),
+        ("bostn", "unknown dataset 'bostn'. Did you mean 'boston'? Known: toy, diabetes, boston, digits."),
+        ("nowhere", "unknown dataset 'nowhere'. Known: toy, diabetes, boston, digits."),
     ],
 )
 def test_an_unknown_name_is_refused(name, message):
@@ -191,7 +202,7 @@ def test_standardised_values_are_the_nearest_float32_of_the_exact_ones(name):
     data = load(name)
     x, y = standardise(data)
     assert x.dtype == y.dtype == np.float32
-    for column, standardised in zip((*data.features.T, data.target), (*x.T, y), strict=True):
+    for column, standardised in zip((*data.features.T, *data.target.T), (*x.T, *y.T), strict=True):
         assert_array_equal(exactly_standardised(column.ravel()), standardised.ravel())
 
 

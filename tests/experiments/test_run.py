@@ -20,14 +20,29 @@ from emunum.experiments.train import Training
 
 KEYS = [
     *("schema_version", "run_id", "dataset", "format", "rounding", "overflow", "random_bits", "policy"),
-    *("accumulator", "model", "hidden", "epochs", "learning_rate", "momentum", "weight_decay", "batch_size"),
+    *(
+        "accumulator",
+        "order",
+        "outer",
+        "scale",
+        "per_channel",
+        "master",
+        "model",
+        "hidden",
+        "epochs",
+        "learning_rate",
+        "momentum",
+        "weight_decay",
+        "batch_size",
+    ),
     *("test_split", "shuffle", "loss_scale", "init", "seed", "rounding_seed", "format_max"),
     *("overflow_applied", "status", "reason", "epochs_completed", "final_step_mse", "steps", "parameters"),
-    *("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "data_sha256"),
+    *("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy"),
+    *("accumulator_overflows", "data_sha256"),
     *("weights_sha256", "wall_s", "started", "threads", "emunum_version", "numpy_version", "numba_version"),
     *("scikit_learn_version", "python_version", "platform"),
 ]
-METRICS = ["train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n"]
+METRICS = ["train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy"]
 
 TOY = {"dataset": "toy", "epochs": 5, "batch_size": 3, "format": "e4m3"}
 DIVERGING = {"dataset": "toy", "format": "e4m3", "overflow": "ieee", "learning_rate": 1e3, "batch_size": 3}

@@ -66,13 +66,13 @@ class Scalars:
         return self.each(round_exact, self.policy.roles[role], role, part, CAST, x)
 
     def add(self, role, a, b):
-        return self.each(add_exact, self.policy.accumulator, role, 0, ADD, a, b)
+        return self.each(add_exact, self.policy.elementwise, role, 0, ADD, a, b)
 
     def subtract(self, role, a, b):
-        return self.each(add_exact, self.policy.accumulator, role, 0, SUBTRACT, a, -b)
+        return self.each(add_exact, self.policy.elementwise, role, 0, SUBTRACT, a, -b)
 
     def scale(self, role, alpha, x, part=0):
-        to = self.policy.roles[role] if role is Role.UPDATE else self.policy.accumulator
+        to = self.policy.roles[role] if role is Role.UPDATE else self.policy.elementwise
         return self.each(multiply_exact, to, role, part, MULTIPLY, float(F32(alpha)), x)
 
     def scaled_add(self, y, alpha, x, part):
@@ -82,7 +82,7 @@ class Scalars:
 
     def matmul(self, role, a, b, product="the policy's", operation=MATMUL):
         product = self.policy.product if product == "the policy's" else product
-        to, key = self.policy.accumulator, self.at(role, 0).key
+        to, key = self.policy.accumulator.cast, self.at(role, 0).key
         return np.array(
             [
                 [

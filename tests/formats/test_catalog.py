@@ -1,6 +1,8 @@
-"""Names: canonical, alias or eXmY, one object each; and what an unknown one is told."""
+"""Names: canonical, alias or of a family; and what an unknown one is told."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import pytest
 from inputs import ALL_NAMED
@@ -61,6 +63,79 @@ def test_other_widths_are_a_new_ieee_like_format(exponent_bits: int, mantissa_bi
     assert format.special is Special.IEEE
 
 
+@pytest.mark.parametrize(
+    ("name", "bits", "mantissa_bits", "signed", "infinities"),
+    [
+        ("binary8p4se", 8, 3, True, True),
+        ("binary8p3sf", 8, 2, True, False),
+        ("binary6p3ue", 6, 2, False, True),
+        ("binary8p8uf", 8, 7, False, False),
+        ("binary16p11se", 16, 10, True, True),
+        ("BINARY3P1SE", 3, 0, True, True),
+    ],
+)
+def test_p3109_names_say_width_precision_sign_and_infinities(
+    name: str, bits: int, mantissa_bits: int, signed: bool, infinities: bool
+) -> None:
+    format = parse_format(name)
+    assert (format.name, format.bits, format.mantissa_bits) == (name.lower(), bits, mantissa_bits)
+    assert (format.signed, format.has_infinity, format.p3109) == (signed, infinities, True)
+    assert parse_format(name) == format
+
+
+@pytest.mark.parametrize("name", ["q4.4", "q1.7", "q16.0", "q1.23", "int8", "int2", "int16"])
+def test_fixed_point_names_are_kept_and_not_p3109(name: str) -> None:
+    format = parse_format(name)
+    assert (format.name, format.fixed_point, format.special) == (name, True, Special.FIXED)
+    assert (format.signed, format.p3109, format.has_infinity, format.has_nan) == (True, False, False, False)
+
+
+def test_an_integer_is_fixed_point_without_a_fraction() -> None:
+    fixed, integer = parse_format("q8.0"), parse_format("int8")
+    assert integer != fixed
+    assert dataclasses.replace(integer, name="q8.0") == fixed
+
+
+@pytest.mark.parametrize("name", ["e4m3", "float16", "e6m9", "binary8p3se", "e2m1fn"])
+def test_the_ending_ftz_takes_the_subnormals_away_and_nothing_else(name: str) -> None:
+    whole, flushed = parse_format(name), parse_format(f"{name}_ftz")
+    assert flushed.name == f"{whole.name}_ftz"
+    assert (whole.has_subnormals, flushed.has_subnormals) == (True, False)
+    assert dataclasses.replace(flushed, name=whole.name, subnormals=True) == whole
+    assert parse_format(f" {name.upper()}_FTZ ") == flushed
+
+
+@pytest.mark.parametrize("name", ["e5m0_ftz", "e8m0fnu_ftz", "q4.4_ftz", "int8_ftz", "binary8p1se_ftz"])
+def test_where_there_are_no_subnormals_there_are_none_to_flush(name: str) -> None:
+    with pytest.raises(ValueError, match=r"has no subnormals to flush") as raised:
+        parse_format(name)
+    assert repr(name) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("binary2p1se", r"K in 3\.\.16 and P in 1\.\.K - 1"),
+        ("binary17p8se", r"K in 3\.\.16"),
+        ("binary8p8se", r"P in 1\.\.K - 1"),
+        ("binary8p9ue", r"P in 1\.\.K\."),
+        ("binary8p0uf", r"P in 1\.\."),
+        ("binary16p2se", r"14 exponent bits reach beyond float32"),
+        ("binary16p8ue", r"9 exponent bits reach beyond float32"),
+        ("q0.8", r"qI\.F needs I of at least 1 and I \+ F in 2\.\.24"),
+        ("q1.0", r"I \+ F in 2\.\.24"),
+        ("q20.5", r"I \+ F in 2\.\.24"),
+        ("int1", r"intN needs N in 2\.\.16"),
+        ("int17", r"intN needs N in 2\.\.16"),
+    ],
+)
+def test_widths_out_of_a_familys_range_are_told_the_range(name: str, what: str) -> None:
+    with pytest.raises(ValueError, match=what) as raised:
+        parse_format(name)
+    assert f"unknown format {name!r}" in str(raised.value)
+    assert "'emunum formats' lists them." in str(raised.value)
+
+
 def test_widths_of_two_digits_with_a_zero_mean_what_they_mean_without() -> None:
     assert parse_format("e04m03") is parse_format("e4m3")
 
@@ -98,7 +173,25 @@ def test_widths_out_of_range_are_told_the_range(name: str) -> None:
     assert f"unknown format {name!r}" in str(raised.value)
 
 
-@pytest.mark.parametrize("name", ["", "zzzzzzzz", "e-4m3", "e4m", "m3e4", "e4m3 fn", "e12345m3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "zzzzzzzz",
+        "e-4m3",
+        "e4m",
+        "m3e4",
+        "e4m3 fn",
+        "e12345m3",
+        "e4m3_ftz_ftz",
+        "q4",
+        "q-1.3",
+        "int",
+        "int-8",
+        "binary8p3",
+        "binary8p3xe",
+    ],
+)
 def test_what_is_no_name_is_refused_without_a_guess_that_hides_it(name: str) -> None:
     with pytest.raises(ValueError, match=r"unknown format") as raised:
         parse_format(name)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from inputs import ALL_NAMED, ARITHMETIC, IN_ML_DTYPES, ODD_WIDTHS, SCALE
+from inputs import ALL_NAMED, ARITHMETIC, IN_ML_DTYPES, NEW_FAMILIES, ODD_WIDTHS, SCALE
 from oracles import gfloat_info
 
 from emunum import quantize
@@ -190,6 +190,118 @@ def test_exmy_is_ieee_like(x: int, y: int) -> None:
     assert format.has_subnormals == format.has_nan == (y > 0)
 
 
+# P3109, by hand: p, bias, max, min, least normal, least, code of the largest, code of Inf, codes of NaN.
+# Signed: bias 2^(K-P-1), NaN on the code of -0. Unsigned: bias 2^(K-P), NaN on all ones. Inf just below.
+P3109_TABLE = {
+    "binary8p1se": (1, 64, 2.0**62, -(2.0**62), 2.0**-63, 2.0**-63, 0x7E, 0x7F, 0x80),
+    "binary8p3se": (3, 16, 49152, -49152, 2**-15, 2**-17, 0x7E, 0x7F, 0x80),
+    "binary8p3sf": (3, 16, 57344, -57344, 2**-15, 2**-17, 0x7F, None, 0x80),
+    "binary8p4se": (4, 8, 224, -224, 2**-7, 2**-10, 0x7E, 0x7F, 0x80),
+    "binary8p7sf": (7, 1, 1.984375, -1.984375, 1.0, 2**-6, 0x7F, None, 0x80),
+    "binary8p1uf": (1, 128, 2.0**126, 0.0, 2.0**-127, 2.0**-127, 0xFE, None, 0xFF),
+    "binary8p3ue": (3, 32, 5 * 2.0**29, 0.0, 2.0**-31, 2.0**-33, 0xFD, 0xFE, 0xFF),
+    "binary8p4uf": (4, 16, 57344, 0.0, 2.0**-15, 2.0**-18, 0xFE, None, 0xFF),
+    "binary8p8ue": (8, 1, 1.9765625, 0.0, 1.0, 2**-7, 0xFD, 0xFE, 0xFF),
+    "binary8p8uf": (8, 1, 1.984375, 0.0, 1.0, 2**-7, 0xFE, None, 0xFF),
+    "binary3p1se": (1, 2, 1.0, -1.0, 0.5, 0.5, 0b010, 0b011, 0b100),
+    "binary3p2sf": (2, 1, 1.5, -1.5, 1.0, 0.5, 0b011, None, 0b100),
+    "binary16p11sf": (11, 16, 65504, -65504, 2.0**-15, 2.0**-25, 0x7FFF, None, 0x8000),
+}
+
+
+@pytest.mark.parametrize("name", P3109_TABLE)
+def test_facts_of_p3109_formats_are_those_computed_by_hand(name: str) -> None:
+    format = Format.from_name(name)
+    p, bias, largest, least, normal, smallest, max_code, infinity_code, nan_code = P3109_TABLE[name]
+    assert (format.precision, format.bias, format.max, format.min) == (p, bias, largest, least)
+    assert (format.smallest_normal, format.smallest) == (normal, smallest)
+    assert (format.limit(False), format.limit(True)) == (largest, least)
+    assert (format.max_code, format.infinity_code, format.nan_code) == (max_code, infinity_code, nan_code)
+    assert not format.has_negative_zero
+    nan_codes = [code for code in range(format.code_count) if math.isnan(decode_exact(code, format))]
+    assert nan_codes == [nan_code]
+    assert (decode_exact(max_code, format), decode_exact(0, format)) == (largest, 0.0)
+    if infinity_code is not None:
+        assert decode_exact(infinity_code, format) == math.inf
+
+
+P3109_FAMILY = [
+    f"binary{k}p{p}{signedness}{domain}"
+    for k in (3, 4, 6, 8, 11)
+    for signedness in "su"
+    for p in range(1, k + (signedness == "u"))
+    for domain in "ef"
+    if k - p + (signedness == "u") <= 8
+]
+
+
+@pytest.mark.parametrize("name", P3109_FAMILY)
+def test_p3109_formats_are_gfloats(name: str) -> None:
+    gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
+    format, info = Format.from_name(name), gfloat_info(name)
+    assert (format.bits, format.precision, format.bias, format.signed) == (
+        info.k,
+        info.precision,
+        info.bias,
+        info.is_signed,
+    )
+    assert (format.has_infinity, format.max_code) == (info.num_infs > 0, info.code_of_max)
+    theirs = [gfloat.decode_float(info, code).fval for code in range(format.code_count)]
+    np.testing.assert_array_equal([decode_exact(code, format) for code in range(format.code_count)], theirs)
+    assert format.max == max(value for value in theirs if math.isfinite(value))
+    assert format.min == min(value for value in theirs if math.isfinite(value))
+    assert format.smallest == min(value for value in theirs if value > 0)
+
+
+# Fixed point, by hand: bits, precision, quantum, max, min.
+FIXED_TABLE = {
+    "q4.4": (8, 7, 2**-4, 7.9375, -8),
+    "q1.7": (8, 7, 2**-7, 0.9921875, -1),
+    "q8.0": (8, 7, 1, 127, -128),
+    "q2.14": (16, 15, 2**-14, 2 - 2**-14, -2),
+    "q1.23": (24, 23, 2**-23, 1 - 2**-23, -1),
+    "q24.0": (24, 23, 1, 2**23 - 1, -(2**23)),
+    "int2": (2, 1, 1, 1, -2),
+    "int4": (4, 3, 1, 7, -8),
+    "int8": (8, 7, 1, 127, -128),
+    "int16": (16, 15, 1, 32767, -32768),
+}
+
+
+@pytest.mark.parametrize("name", FIXED_TABLE)
+def test_facts_of_fixed_point_are_those_computed_by_hand(name: str) -> None:
+    format = Format.from_name(name)
+    bits, precision, quantum, largest, least = FIXED_TABLE[name]
+    assert (format.bits, format.precision, format.code_count) == (bits, precision, 2**bits)
+    assert (format.max, format.min, format.smallest) == (largest, least, quantum)
+    assert (format.limit(False), format.limit(True)) == (largest, least)
+    assert (format.has_infinity, format.has_nan, format.has_negative_zero) == (False, False, False)
+    assert (format.infinity_code, format.nan_code) == (None, None)
+    assert format.fixed_point
+
+
+@pytest.mark.parametrize("name", ["q4.4", "q1.7", "q8.0", "int2", "int4", "int8", "int16"])
+def test_codes_of_fixed_point_are_twos_complement(name: str) -> None:
+    format, (bits, _, quantum, *_) = Format.from_name(name), FIXED_TABLE[name]
+    codes = np.arange(2**bits)
+    expected = np.where(codes < 2 ** (bits - 1), codes, codes - 2**bits) * quantum
+    np.testing.assert_array_equal([decode_exact(code, format) for code in codes.tolist()], expected)
+
+
+@pytest.mark.parametrize(
+    "name", ["e4m3", "e5m2", "e4m3fnuz", "e3m2fn", "e2m1fn", "binary8p3se", "binary6p3uf"]
+)
+def test_flushed_codes_are_those_of_the_format_but_for_the_subnormals_which_are_zero(name: str) -> None:
+    whole, flushed = Format.from_name(name), Format.from_name(name + "_ftz")
+    assert flushed.smallest == flushed.smallest_normal == whole.smallest_normal
+    assert flushed.smallest_subnormal is None
+    assert (flushed.max, flushed.min) == (whole.max, whole.min)
+    for code in range(whole.code_count):
+        value = decode_exact(code, whole)
+        expected = math.copysign(0.0, value) if abs(value) < whole.smallest_normal else value
+        np.testing.assert_equal(decode_exact(code, flushed), expected)
+
+
 def test_without_significand_bits_there_is_infinity_but_no_nan() -> None:
     format = Format.from_name("e5m0")
     assert (format.max_code, format.infinity_code, format.nan_code) == (30, 31, None)
@@ -212,14 +324,21 @@ def _contained(name: str) -> set[float]:
     }
 
 
-@pytest.mark.parametrize("inner", [name for name in ALL_NAMED if TABLE[name][-1] <= 8] + ["e2m0", "e5m0"])
-@pytest.mark.parametrize("outer", [name for name in ALL_NAMED if TABLE[name][-1] <= 8] + ["e2m0", "e5m0"])
+NESTED = [
+    *(name for name in ALL_NAMED if TABLE[name][-1] <= 8),
+    *("e2m0", "e5m0", "e2m3fn_ftz", "e4m3_ftz", "binary8p3se", "binary8p4ue", "binary6p1uf", "q4.4"),
+    *("q1.7", "int4", "int8", "int2"),
+]
+
+
+@pytest.mark.parametrize("inner", NESTED)
+@pytest.mark.parametrize("outer", NESTED)
 def test_contains_says_whether_every_finite_value_is_one_of_the_other(inner: str, outer: str) -> None:
     fact = _contained(inner) <= _contained(outer)
     assert Format.from_name(outer).contains(Format.from_name(inner)) == fact
 
 
-@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS])
+@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES])
 def test_float32_contains_every_format(name: str) -> None:
     assert NAMED["float32"].contains(Format.from_name(name))
 

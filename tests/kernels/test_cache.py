@@ -21,8 +21,8 @@ print(emunum.quantize([1.9, -2.9, 100.0], "e2m1", rounding="toward_zero").tolist
 RIGHT = "[1.5, -2.0, 3.0]"
 WRONG = "[2.0, -3.0, 3.0]"  # each magnitude one quantum further, up to the largest
 
-CUT = "def _toward_zero(cut: Any, lost: Any, to: Any, draw: Any) -> Any:\n    return cut\n"
-ONE_MORE = CUT.replace("return cut", "return cut + (np.uint32(1) << to.guard)")
+CUT = "    return quanta + ((to.table >> index) & one)\n"
+ONE_MORE = CUT.replace(" & one)", " & one) + one")
 
 
 def _run(code: str, cache: Path, package: Path | None = None) -> list[str]:

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
+from hypothesis import strategies as st
 from inputs import (
     ALL_NAMED,
     ARITHMETIC,
     AT_MOST_16,
+    DETERMINISTIC,
+    EIGHT_BIT,
     F32,
+    FIXED,
+    FLUSHED,
     IN_ML_DTYPES,
     MODES,
+    NEW_FAMILIES,
     ODD_WIDTHS,
+    P3109,
     SCALE,
     SPECIALS,
+    STOCHASTIC,
     any_cast,
     bit_patterns,
     bit_patterns_64,
@@ -26,10 +35,11 @@ from inputs import (
     every_bfloat16,
     every_float16,
     formats,
-    label,
     near_ties,
     near_ties_64,
     numbers,
+    overflows,
+    quiet,
     seeds,
     shortened,
     some_values,
@@ -91,29 +101,48 @@ def test_casting_float64_is_numpys(name: str) -> None:
     assert_same(cpu.cast(x, cast(name, "nearest", "ieee"), Key(0)), theirs, x)
 
 
-@pytest.mark.parametrize("mode", ["nearest", "toward_zero"])
-@pytest.mark.parametrize("name", [name for name in ALL_NAMED if name not in (SCALE, "float32")])
+GFLOAT_MODES = {
+    "nearest": "TiesToEven",
+    "nearest_away": "TiesToAway",
+    "toward_zero": "TowardZero",
+    "up": "TowardPositive",
+    "down": "TowardNegative",
+}
+
+
+@pytest.mark.parametrize("mode", GFLOAT_MODES)
+@pytest.mark.parametrize(
+    "name", [*(name for name in ARITHMETIC if name != "float32"), *(n for n in P3109 if n[-2] == "s")]
+)
 def test_casting_float64_is_gfloats(name: str, mode: str) -> None:
     gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
-    format, rounding = NAMED[name], {"nearest": "TiesToEven", "toward_zero": "TowardZero"}[mode]
-    x = np.concatenate([near_ties_64(format, 4096), bit_patterns_64(4096, 4)])
+    format, rounding = Format.from_name(name), GFLOAT_MODES[mode]
+    x = np.concatenate([near_ties_64(format, 2048), bit_patterns_64(2048, 4)])
+    if mode == "nearest_away":
+        x = shortened(x)  # gfloat adds a half to the tail in float64, and rounds the sum
     saturate = not (format.has_infinity or format.has_nan)  # gfloat refuses what has no answer
     theirs = gfloat.round_ndarray(gfloat_info(name), x, gfloat.RoundMode[rounding], sat=saturate)
     assert_same(cpu.cast(x, cast(name, mode, "ieee"), Key(0)), theirs, x)
 
 
+@pytest.mark.parametrize("variant", ["StochasticFastest", "StochasticFast", "Stochastic"])  # A, B, C
 @pytest.mark.parametrize("random_bits", [1, 8, 16, 24, 32])
-@pytest.mark.parametrize(
-    "name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "bfloat16", "float32", "e2m23"]
-)
-def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(name: str, random_bits: int) -> None:
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e4m3fnuz", "bfloat16", "e2m23", "binary8p3se"])
+def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(
+    name: str, random_bits: int, variant: str
+) -> None:
     gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
-    format, to = Format.from_name(name), cast(name, "stochastic", "ieee", random_bits)
+    ours = {
+        "StochasticFastest": "stochastic_a",
+        "StochasticFast": "stochastic_b",
+        "Stochastic": "stochastic_c",
+    }
+    format, to = Format.from_name(name), cast(name, ours[variant], "ieee", random_bits)
     low, high = format.emin - format.mantissa_bits - 4, format.emax + 2
-    x = shortened(np.concatenate([near_ties_64(format, 300), bit_patterns_64(3000, 5, low, high)]))
+    x = shortened(np.concatenate([near_ties_64(format, 200), bit_patterns_64(1500, 5, low, high)]))
     x = np.concatenate([x, near_ties(format, 100).astype(np.float64)])
     draws = element_draws(x.size, to, 6)
-    mode = gfloat.RoundMode.StochasticFastest
+    mode = gfloat.RoundMode[variant]
     theirs = gfloat.round_ndarray(gfloat_info(name), x, mode, srbits=draws, srnumbits=random_bits)
     assert_same(cpu.cast(x, to, Key(6)), theirs, x, draws)
 
@@ -123,16 +152,39 @@ def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(name: st
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", casts([*ALL_NAMED, *ODD_WIDTHS], [7, 16, 24]), ids=label)
-def test_casting_float32_rounds_once(to: Cast) -> None:
-    _check(np.concatenate([numbers(to.format, 700, 8), near_ties(to.format, 100)]), to)
+EVERY_FORMAT = [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES]
 
 
-@pytest.mark.parametrize("to", casts([*ALL_NAMED, *ODD_WIDTHS], [7, 16, 32]), ids=label)
-def test_casting_float64_rounds_once(to: Cast) -> None:
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+@pytest.mark.parametrize("mode", ["nearest", "down", "stochastic"])
+def test_auto_is_ieee_where_there_are_infinities_and_else_saturates(name: str, mode: str) -> None:
+    format = Format.from_name(name)
+    finite = "fn" in format.name or name in FIXED or name.removesuffix("_ftz").endswith("f")
+    rule = "saturate" if finite else "ieee"
+    x = numbers(format, 100, 16)
+    assert_same(cpu.cast(x, cast(name, mode), Key(4)), cpu.cast(x, cast(name, mode, rule), Key(4)), x)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_casting_float32_rounds_once(name: str, mode: Mode) -> None:
+    format, powers = Format.from_name(name), (2.0 ** np.arange(-126, 128)).astype(F32)
+    x = np.concatenate([numbers(format, 350, 8), near_ties(format, 100), powers, -powers])
+    for to in casts([name], [7, 24], [mode]):
+        _check(x, to)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", EVERY_FORMAT)
+def test_casting_float64_rounds_once(name: str, mode: Mode) -> None:
+    for to in casts([name], [16, 32], [mode]):
+        _check_float64(to)
+
+
+def _check_float64(to: Cast) -> None:
     low, high = to.format.emin - to.format.mantissa_bits - 3, to.format.emax + 3
     tiny = [2.0**-1074, -(2.0**-1040), 2.0**-1022]  # float64's own subnormals
-    x = np.concatenate([near_ties_64(to.format, 200), bit_patterns_64(700, 9, low, high), SPECIALS, tiny])
+    x = np.concatenate([near_ties_64(to.format, 150), bit_patterns_64(400, 9, low, high), SPECIALS, tiny])
     _check(np.concatenate([x, bit_patterns_64(200, 10, -1022, 1023)]), to)
 
 
@@ -150,10 +202,19 @@ def test_a_million_float32_are_rounded_toward_zero(name: str) -> None:
     assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
 
 
+@pytest.mark.parametrize("mode", [mode for mode in DETERMINISTIC if mode.name != "toward_zero"], ids=str)
+@pytest.mark.parametrize("name", ["float8_e4m3fn", "float16", "binary8p3se", "q4.4"])
+def test_every_float16_and_bfloat16_and_a_million_float32_are_rounded_once(name: str, mode: Mode) -> None:
+    to = cast(name, mode)
+    x = np.concatenate([_patterns(), near_ties(to.format), SPECIALS])
+    assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
+
+
+@pytest.mark.parametrize("mode", STOCHASTIC, ids=str)
 @pytest.mark.parametrize("random_bits", range(1, 33))
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "bfloat16", "e2m23"])
-def test_every_number_of_random_bits_has_its_own_rounding(name: str, random_bits: int) -> None:
-    to = cast(name, "stochastic", "ieee", random_bits)
+def test_every_number_of_random_bits_has_its_own_rounding(name: str, random_bits: int, mode: Mode) -> None:
+    to = cast(name, mode, "ieee", random_bits)
     x = numbers(to.format, 150, random_bits)
     _check(x, to)
     _check(np.concatenate([x.astype(np.float64), near_ties_64(to.format, 100)]), to)
@@ -183,6 +244,22 @@ def test_every_positive_float32_is_rounded_toward_zero(name: str) -> None:
         assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("mode", DETERMINISTIC, ids=str)
+@pytest.mark.parametrize("name", [*EIGHT_BIT, "float16", "bfloat16", *P3109, *FIXED, *FLUSHED])
+def test_every_upper_half_of_a_float32_is_cast_with_nothing_little_and_much_below_it(
+    name: str, mode: Mode
+) -> None:
+    # Sign, exponent and nine bits of the significand; of the other bits nothing, the least, the most, and
+    # what lies about the middle between two values of float16.
+    upper = np.arange(0, 2**32, 2**14, dtype=np.uint64)
+    for below in (0, 1, 2**11, 2**12 - 1, 2**12, 2**12 + 1, 2**13, 2**14 - 1):
+        x = quiet((upper + np.uint64(below)).astype(np.uint32).view(F32))
+        for overflow in overflows(Format.from_name(name)):
+            to = cast(name, mode, overflow)
+            assert_same(cpu.cast(x, to, Key(0)), round_array(x, to), x)
+
+
 @pytest.mark.parametrize(
     "name", ["float8_e4m3fn", "float8_e5m2", "float4_e2m1fn", "float16", "bfloat16", "tfloat32"]
 )
@@ -200,7 +277,7 @@ def test_float64_is_not_rounded_to_float32_first(name: str) -> None:
 
 def test_a_scale_is_rounded_from_float32_subnormals_too() -> None:
     x = np.arange(1, 2**23, 4099, dtype=np.uint32).view(F32)
-    for mode in ("nearest", "toward_zero"):
+    for mode in DETERMINISTIC:
         to = cast(SCALE, mode)
         assert_same(cpu.cast(x, to, Key(0)), [round_exact(v, to) for v in x.tolist()], x)
     assert cpu.cast(np.array([8.0e-39], F32), cast(SCALE), Key(0))[0] == F32(2.0**-127)
@@ -211,24 +288,33 @@ def test_a_scale_is_rounded_from_float32_subnormals_too() -> None:
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("to", casts([*AT_MOST_16, "float32", "e5m0", "e2m23"], [1, 16, 32]), ids=label)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_nan_infinity_and_zeros_take_no_part_in_rounding(to: Cast, dtype: type) -> None:
-    # By hand from the contract: saturate makes Inf the largest value, ieee makes it Inf, else NaN, else max.
-    format = to.format
-    saturates = to.overflow == "saturate" or (to.overflow == "auto" and not format.has_infinity)
-    none = format.name in ("float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn")
-    of_infinity = format.max if saturates or none else np.inf if format.has_infinity else np.nan
-    minus_zero = 0.0 if "fnuz" in format.name else -0.0
-    x = np.tile(SPECIALS.astype(dtype), 40)
-    expected = np.tile([0.0, minus_zero, of_infinity, -of_infinity, np.nan], 40)
-    if format.name == SCALE:
-        expected = np.tile([np.nan, np.nan, of_infinity, np.nan, np.nan], 40)
-    assert_same(cpu.cast(x, to, Key(3)), expected, x)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", [*AT_MOST_16, "float32", "e5m0", "e2m23", *NEW_FAMILIES])
+def test_nan_infinity_and_zeros_take_no_part_in_rounding(name: str, mode: Mode) -> None:
+    # By hand from the contract: saturate makes Inf the largest value, the others Inf, else NaN, else max;
+    # wrap makes it NaN.
+    format = Format.from_name(name)
+    finite_only = ("float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn", "e3m2fn_ftz", *FIXED)
+    one_zero = "fnuz" in name or name.startswith("binary") or name in FIXED
+    for overflow in overflows(format):
+        if overflow == "wrap":
+            plus, minus = np.nan, np.nan
+        elif overflow == "saturate" or name in finite_only:
+            plus, minus = format.max, format.min
+        elif format.has_infinity:
+            plus, minus = np.inf, -np.inf if format.signed else np.nan
+        else:
+            plus, minus = np.nan, np.nan
+        x, to = np.tile(SPECIALS, 40), cast(name, mode, overflow, 32)
+        expected = np.tile([0.0, 0.0 if one_zero else -0.0, plus, minus, np.nan], 40)
+        if name == SCALE:
+            expected = np.tile([np.nan, np.nan, plus, np.nan, np.nan], 40)
+        assert_same(cpu.cast(x, to, Key(3)), expected, x)
+        assert_same(cpu.cast(x.astype(np.float64), to, Key(3)), expected, x)
 
 
-@pytest.mark.parametrize("name", ALL_NAMED)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", [*ALL_NAMED, "binary8p3se", "e5m2_ftz", "q4.4"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_signalling_nan_is_a_nan_and_warns_nobody(name: str, mode: Mode) -> None:
     x = np.array([0x7F800001, 0x7FBFFFFF, 0xFF800001, 0x7FFFFFFF], np.uint32).view(F32)
     with warnings.catch_warnings():
@@ -254,10 +340,17 @@ def test_the_binade_above_the_largest_value_overflows_from_its_midpoint_on(name:
     beyond = format.max + quantum * np.array([0.5 + 2.0**-20, 0.75, 1, 1.5, 2, 7])
     to = cast(name, "nearest", "ieee")
     assert_same(cpu.cast(inside, to, Key(0)), np.full(4, format.max))
-    assert_same(cpu.cast(beyond, to, Key(0)), np.full(6, to.on_infinity))
-    assert_same(cpu.cast(-beyond, to, Key(0)), np.full(6, -to.on_infinity))
+    of_infinity = np.inf if format.has_infinity else np.nan if format.has_nan else format.max
+    assert_same(cpu.cast(beyond, to, Key(0)), np.full(6, of_infinity))
+    assert_same(cpu.cast(-beyond, to, Key(0)), np.full(6, -of_infinity))
     both = np.concatenate([inside, beyond])
     assert_same(cpu.cast(both, cast(name, "toward_zero", "ieee"), Key(0)), np.full(10, format.max))
+    assert_same(cpu.cast(both, cast(name, "down", "ieee"), Key(0)), np.full(10, format.max))
+    assert_same(cpu.cast(-both, cast(name, "up", "ieee"), Key(0)), np.full(10, -format.max))
+    outward = np.where(both == format.max, format.max, of_infinity)
+    assert_same(cpu.cast(both, cast(name, "up", "ieee"), Key(0)), outward)
+    assert_same(cpu.cast(-both, cast(name, "down", "ieee"), Key(0)), -outward)
+    assert_same(cpu.cast(both, cast(name, "nearest", "propagate"), Key(0)), np.full(10, format.max))
 
 
 @pytest.mark.parametrize("name", [*ARITHMETIC, *ODD_WIDTHS])
@@ -302,12 +395,19 @@ def test_subnormals_keep_the_quantum_of_the_smallest_normal(name: str) -> None:
     assert_same(cpu.cast(above, cast(name, "toward_zero"), Key(0)), s * least)
 
 
-@pytest.mark.parametrize("to", casts(AT_MOST_16, [1, 16, 32]), ids=label)
-def test_no_draw_moves_a_value_of_the_format(to: Cast) -> None:
-    every = values(to.format)
+NO_MORE_THAN_16 = [*AT_MOST_16, *(name for name in NEW_FAMILIES if Format.from_name(name).bits <= 16)]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", NO_MORE_THAN_16)
+def test_no_draw_moves_a_value_of_the_format(name: str, mode: Mode) -> None:
+    every = values(Format.from_name(name))
     every = every[np.isfinite(every)]
-    assert_same(cpu.cast(every, to, Key(11)), every)
-    assert_same(cpu.cast(every.astype(np.float64), to, Key(11)), every)
+    for overflow in overflows(Format.from_name(name)):
+        for random_bits in (1, 16, 32) if mode.stochastic else (16,):
+            to = cast(name, mode, overflow, random_bits)
+            assert_same(cpu.cast(every, to, Key(11)), every)
+            assert_same(cpu.cast(every.astype(np.float64), to, Key(11)), every)
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -315,13 +415,24 @@ def test_no_draw_moves_a_value_of_the_format(to: Cast) -> None:
 # ----------------------------------------------------------------------------------------------------
 
 
-@given(any_cast(modes=[Mode.NEAREST_EVEN, Mode.TOWARD_ZERO]), seeds)
+@given(any_cast(modes=DETERMINISTIC), seeds)
 def test_rounding_is_monotone(to: Cast, seed: int) -> None:
     x = numbers(to.format, 200, seed)
     x = np.sort(x[~np.isnan(x)])
     rounded = cpu.cast(x, to, Key(0))
-    assume(not np.isnan(rounded).any())  # overflow to NaN has no place in an order
+    rounded = rounded[~np.isnan(rounded)]  # overflow to NaN has no place in an order
     assert (np.diff(rounded[np.isfinite(rounded)]) >= 0).all()
+    assert (rounded[1:] >= rounded[:-1]).all()
+
+
+@pytest.mark.parametrize("mode", DETERMINISTIC, ids=str)
+@pytest.mark.parametrize("name", [*P3109, *FIXED, *(name for name in NEW_FAMILIES if name.endswith("_ftz"))])
+def test_rounding_is_monotone_in_every_family(name: str, mode: Mode) -> None:
+    # Dense where flushing ends, and around everything else.
+    format = Format.from_name(name)
+    edge = format.smallest_normal * np.linspace(-1.5, 1.5, 385)
+    x = np.concatenate([numbers(format, 250, 22), edge.astype(F32)])
+    rounded = cpu.cast(np.sort(x[~np.isnan(x)]), cast(name, mode, "saturate"), Key(0))
     assert (rounded[1:] >= rounded[:-1]).all()
 
 
@@ -331,12 +442,37 @@ def test_rounding_twice_is_rounding_once(to: Cast, seed: int, other: int) -> Non
     assert_same(cpu.cast(once, to, Key(other)), once)
 
 
+MIRRORED = {Mode.UP: Mode.DOWN, Mode.DOWN: Mode.UP}
+
+
 @given(any_cast(), seeds)
-def test_rounding_is_odd(to: Cast, seed: int) -> None:
+def test_rounding_is_odd_but_for_up_and_down_which_are_mirrored(to: Cast, seed: int) -> None:
     x = numbers(to.format, 100, seed)
-    mirrored = -cpu.cast(-x, to, Key(seed))
+    if to.format.min != -to.format.max:  # without a sign, or with one value more below zero
+        x = x[(np.abs(x) <= -to.format.min - to.format.smallest) | np.isnan(x)]
+    other = dataclasses.replace(to, mode=MIRRORED.get(to.mode, to.mode))
+    mirrored = -cpu.cast(-x, other, Key(seed))
     zero = np.float32(0.0 if not to.format.has_negative_zero else -0.0)
     assert_same(np.where(mirrored == 0, mirrored + zero, mirrored), cpu.cast(x, to, Key(seed)), x)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("name", ["q4.4", "q1.7", "int8", "q2.14", "int2", "q1.23"])
+def test_wrapping_leaves_a_multiple_of_the_period_away(name: str, mode: Mode) -> None:
+    # Two's complement: what is in range is as if it saturated; the rest is moved by multiples of 2^I.
+    to, saturating = cast(name, mode, "wrap", 8), cast(name, mode, "saturate", 8)
+    format, period = to.format, -2 * to.format.min
+    x = numbers(format, 200, 15).astype(np.float64)
+    x = np.rint(x[np.abs(x) < 2.0**24 * format.smallest] / format.smallest * 256) / 256 * format.smallest
+    wrapped = cpu.cast(x, to, Key(3))
+    assert ((wrapped >= format.min) & (wrapped <= format.max)).all()
+    inside = np.abs(x) < format.max
+    assert_same(wrapped[inside], cpu.cast(x, saturating, Key(3))[inside])
+    off = np.abs(wrapped - x) % period
+    assert (np.minimum(off, period - off) <= format.smallest).all()
+    if mode.name in ("nearest_even", "up", "down"):  # the others look at the sign or at the magnitude of x
+        for turns in (-3, -1, 1, 2):
+            assert_same(cpu.cast(x + turns * period, to, Key(3)), wrapped, x)
 
 
 @given(any_cast(), seeds)
@@ -347,13 +483,12 @@ def test_a_rounded_number_is_a_value_of_the_format(to: Cast, seed: int) -> None:
     assert_same(cpu.decode(cpu.encode(rounded, to.format), to.format), rounded)
 
 
-@given(formats, seeds)
-def test_stochastic_rounding_gives_one_of_the_two_neighbours(format: Format, seed: int) -> None:
+@given(formats.filter(lambda format: format.subnormals), st.sampled_from([m.name for m in STOCHASTIC]), seeds)
+def test_stochastic_rounding_gives_one_of_the_two_neighbours(format: Format, mode: str, seed: int) -> None:
     x = numbers(format, 100, seed)
-    x = x[np.abs(x) <= format.max]
-    down = cpu.cast(x, Cast(format=format, mode=Mode.TOWARD_ZERO), Key(0))
-    to = Cast(format=format, mode=Mode.STOCHASTIC, overflow="saturate", random_bits=1 + seed % 32)
-    rounded = cpu.cast(x, to, Key(seed))
+    x = x[(x >= format.min) & (x <= format.max)]
+    down = cpu.cast(x, cast(format, "toward_zero"), Key(0))
+    rounded = cpu.cast(x, cast(format, mode, "saturate", 1 + seed % 32), Key(seed))
     e = np.maximum(np.frexp(np.abs(x))[1] - 1, format.emin) - format.mantissa_bits
     step = np.ldexp(1.0, e)
     distance = np.abs(rounded.astype(np.float64)) - np.abs(down)
@@ -362,10 +497,13 @@ def test_stochastic_rounding_gives_one_of_the_two_neighbours(format: Format, see
 
 @pytest.mark.parametrize("random_bits", [8, 16, 32])
 @pytest.mark.parametrize("sixteenths", [1, 5, 8, 15])
-def test_stochastic_rounding_goes_up_as_often_as_it_should(sixteenths: int, random_bits: int) -> None:
+@pytest.mark.parametrize("mode", STOCHASTIC, ids=str)
+def test_stochastic_rounding_goes_up_as_often_as_it_should(
+    sixteenths: int, random_bits: int, mode: Mode
+) -> None:
     # 200,000 independent draws with P(up) = nu: five standard deviations are below 0.0056.
     x = np.full(200_000, 1 + sixteenths / 16)
-    up = cpu.cast(x, cast("e2m0", "stochastic", random_bits=random_bits), Key(2)) == 2
+    up = cpu.cast(x, cast("e2m0", mode, random_bits=random_bits), Key(2)) == 2
     assert abs(up.mean() - sixteenths / 16) < 0.0056
 
 
@@ -374,7 +512,7 @@ def test_stochastic_rounding_goes_up_as_often_as_it_should(sixteenths: int, rand
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_the_result_is_a_new_contiguous_float32_array_of_the_same_shape(mode: Mode) -> None:
     to = cast("e4m3", mode)
     for x in (

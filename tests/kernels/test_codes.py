@@ -11,8 +11,11 @@ from inputs import (
     ALL_NAMED,
     AT_MOST_16,
     F32,
+    FIXED,
     IN_ML_DTYPES,
+    NEW_FAMILIES,
     ODD_WIDTHS,
+    P3109,
     SCALE,
     bit_patterns,
     formats,
@@ -20,7 +23,7 @@ from inputs import (
     values,
 )
 from numpy.testing import assert_array_equal
-from oracles import assert_same
+from oracles import assert_same, gfloat_info
 
 from emunum.formats import NAMED, Format
 from emunum.formats.exact import decode_exact
@@ -55,7 +58,7 @@ def test_codes_decode_as_numpy_has_them(name: str, dtype: type) -> None:
     assert_same(cpu.decode(codes, NAMED[name]), codes.view(dtype).astype(F32))
 
 
-@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS])
+@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES])
 def test_codes_decode_as_the_reference_has_them(name: str) -> None:
     format = Format.from_name(name)
     codes = _codes(format)
@@ -63,7 +66,34 @@ def test_codes_decode_as_the_reference_has_them(name: str) -> None:
     assert_same(cpu.decode(codes, format), [decode_exact(code, format) for code in codes.tolist()])
 
 
-@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS])
+@pytest.mark.parametrize("name", P3109)
+def test_every_code_of_p3109_decodes_as_gfloat_has_it(name: str) -> None:
+    gfloat = pytest.importorskip("gfloat", reason="gfloat is one of the oracles")
+    format = Format.from_name(name)
+    codes = _codes(format)[:: 1 if format.bits <= 12 else 17]
+    theirs = [gfloat.decode_float(gfloat_info(name), code).fval for code in codes.tolist()]
+    assert_same(cpu.decode(codes, format), theirs)
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "quantum"),
+    [
+        ("int8", "i1", 1),
+        ("q4.4", "i1", 2**-4),
+        ("q1.7", "i1", 2**-7),
+        ("int16", "i2", 1),
+        ("q2.14", "i2", 2**-14),
+    ],
+)
+def test_every_code_of_fixed_point_is_an_integer_of_numpys(name: str, dtype: str, quantum: float) -> None:
+    format = Format.from_name(name)
+    codes = _codes(format)
+    numbers = codes.view(dtype) * quantum
+    assert_same(cpu.decode(codes, format), numbers)
+    assert_array_equal(cpu.encode(numbers.astype(F32), format), codes)
+
+
+@pytest.mark.parametrize("name", [*ALL_NAMED, *ODD_WIDTHS, *P3109, *FIXED])
 def test_every_code_round_trips(name: str) -> None:
     format = Format.from_name(name)
     codes = _codes(format)
@@ -72,6 +102,19 @@ def test_every_code_round_trips(name: str) -> None:
     back = cpu.encode(decoded[number], format)
     assert back.dtype == code_dtype(format)
     assert_array_equal(back, codes[number])
+
+
+@pytest.mark.parametrize("name", [name for name in NEW_FAMILIES if name.endswith("_ftz")])
+def test_every_code_round_trips_but_those_of_flushed_subnormals_which_become_zeros(name: str) -> None:
+    format, whole = Format.from_name(name), Format.from_name(name.removesuffix("_ftz"))
+    codes = _codes(format)
+    decoded, whole_value = cpu.decode(codes, format), cpu.decode(codes, whole)
+    flushed = np.abs(whole_value) < whole.smallest_normal
+    minus_zero = 1 << (format.bits - 1) if whole.has_negative_zero else 0
+    expected = np.where(flushed, np.where(np.signbit(whole_value), minus_zero, 0), codes)
+    assert_same(decoded[~flushed], whole_value[~flushed])
+    number = ~np.isnan(decoded)
+    assert_array_equal(cpu.encode(decoded[number], format), expected[number])
 
 
 # The code of a NaN by hand: sign 0, then the quiet one where there are several.
@@ -91,6 +134,11 @@ def test_every_code_round_trips(name: str) -> None:
         ("tfloat32", 0x3FE00),
         ("float32", 0x7FC00000),
         ("e2m1", 0b00111),
+        ("binary8p4se", 0x80),
+        ("binary8p4sf", 0x80),
+        ("binary8p4ue", 0xFF),
+        ("binary5p2uf", 0b11111),
+        ("e5m2_ftz", 0x7E),
     ],
 )
 def test_every_nan_has_the_one_canonical_code(name: str, code: int) -> None:
@@ -109,9 +157,13 @@ def test_values_encode_as_ml_dtypes_has_them(name: str) -> None:
     assert_array_equal(cpu.encode(numbers, NAMED[name]), theirs)
 
 
-@pytest.mark.parametrize("name", AT_MOST_16)
+NO_MORE_THAN_16 = [*AT_MOST_16, *(name for name in NEW_FAMILIES if Format.from_name(name).bits <= 16)]
+
+
+@pytest.mark.parametrize("name", NO_MORE_THAN_16)
 def test_what_is_no_value_of_the_format_is_named_with_its_index(name: str) -> None:
-    format = NAMED[name]
+    format = Format.from_name(name)
+    name = format.name
     held = values(format)
     held = held[np.isfinite(held)]
     strangers = [
@@ -119,13 +171,21 @@ def test_what_is_no_value_of_the_format_is_named_with_its_index(name: str) -> No
         float(np.nextafter(F32(format.max), F32(np.inf))),
         float(F32(format.max * 1.5)) if format.emax < 127 else float(np.nextafter(F32(2.5), F32(3))),
         format.smallest / 2 if format.smallest > 2.0**-148 else 1.0 + 2.0**-23,
-        1.5 * format.smallest,
+        1.5 * format.smallest if format.mantissa_bits or not format.p3109 else 1.25 * format.smallest,
     ]
-    strangers += [-stranger for stranger in strangers]
+    strangers += [-stranger for stranger in strangers if -stranger != format.min]
+    if format.fixed_point:
+        strangers += [float(np.nextafter(F32(format.min), F32(-np.inf))), 2 * format.min, 2.0**40, 1e30]
+    if not format.subnormals:
+        quantum = 2.0 ** (format.emin - format.mantissa_bits)
+        strangers += [quantum, -3 * quantum, format.smallest - quantum]
+    if not format.signed:
+        strangers += [-format.max, -format.smallest, -np.inf]
     strangers += [] if format.has_infinity else [np.inf, -np.inf]
     strangers += [] if format.has_nan else [np.nan]
     strangers += [] if format.has_negative_zero else [-0.0]
     strangers += [] if format.has_zero else [0.0, -1.0]
+    strangers = [x for x in strangers if F32(x) not in held or (x == 0 and np.signbit(x))]
     for stranger in strangers:
         x = np.resize(held, 100)
         x[37] = stranger

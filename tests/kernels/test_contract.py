@@ -14,6 +14,7 @@ from inputs import (
     ARITHMETIC,
     F32,
     MODES,
+    NEW_FAMILIES,
     ODD_WIDTHS,
     SMALL,
     any_cast,
@@ -26,17 +27,24 @@ from inputs import (
     some_values,
     values,
 )
-from oracles import ADD, MULTIPLY, assert_same, element_draws, round_array, sum_to_odd
+from oracles import ADD, MULTIPLY, assert_same, element_draws, exact_sum, round_array, sum_to_odd
 
 from emunum.formats import NAMED, Cast, Format, Mode
 from emunum.kernels import contract
 from emunum.kernels.contract import (
+    BitsNearest,
     Extent,
+    Flushed,
     MagicNearest,
-    NearestEven,
+    OffsetDeterministic,
+    OffsetLots,
     OffsetStochastic,
-    Stochastic,
+    Ranged,
+    TwoSum,
     Unrounded,
+    WordDeterministic,
+    WordStochastic,
+    Wrapped,
     code_dtype,
     draw_bits,
     lower_conversion,
@@ -52,6 +60,13 @@ MOST_PAIRS = 12_000
 @functools.cache
 def _draws(operation: int, random_bits: int) -> np.ndarray:
     return element_draws(MOST_PAIRS, cast("e4m3", "stochastic", random_bits=random_bits), KEY, operation)
+
+
+def core(lowered: Any) -> Any:
+    """The rounder inside all layers."""
+    while isinstance(lowered, contract.LAYERS):
+        lowered = lowered.rounder
+    return lowered
 
 
 def _random(to: Cast, operation: int) -> tuple[Any, ...]:
@@ -80,7 +95,7 @@ def _check_product(a: np.ndarray, b: np.ndarray, to: Cast, lowered: Any) -> None
 def _check_sum(a: np.ndarray, b: np.ndarray, to: Cast, lowered: Any) -> None:
     out = np.empty(a.size, F32)
     elementwise.add(a, b, F32(1), out, lowered, _random(to, ADD), 0, a.size)
-    _compare(out, sum_to_odd(a, b), to, ADD, a, b)
+    _compare(out, exact_sum(a, b, to), to, ADD, a, b)
 
 
 def _compare(out: np.ndarray, exact: np.ndarray, to: Cast, operation: int, *operands: np.ndarray) -> None:
@@ -147,7 +162,7 @@ def test_rounding_twice_is_used_only_where_it_is_innocuous(p: int, exponent_bits
         with np.errstate(over="ignore"):
             twice = round_array(a + b, to)
         assert (twice != round_array(sum_to_odd(a, b), to)).any()  # the inputs are hard enough to tell
-        assert lowered.max.dtype == np.float64
+        assert isinstance(lowered, TwoSum)
 
 
 def test_rounding_twice_is_not_innocuous_for_operands_finer_than_the_target() -> None:
@@ -160,7 +175,7 @@ def test_rounding_twice_is_not_innocuous_for_operands_finer_than_the_target() ->
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("name", sorted({format.name for format in SMALL} | {*ARITHMETIC, *ODD_WIDTHS}))
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_every_pair_of_any_two_small_formats_is_rounded_once(name: str, mode: Mode) -> None:
     for a, b in itertools.combinations_with_replacement(SMALL, 2):
         for to in [cast(name, mode, overflow, n) for overflow in ("ieee", "saturate") for n in (3, 16)]:
@@ -262,29 +277,51 @@ def test_the_sums_the_contract_names_have_the_widths_it_names() -> None:
         (cast("float16"), Extent.of(NAMED["float32"]), MagicNearest),
         (cast("e4m3", "stochastic"), Extent.of(NAMED["float16"]), OffsetStochastic),
         (cast("bfloat16", "stochastic"), Extent.of(NAMED["float32"]), OffsetStochastic),
-        (cast("bfloat16"), Extent.of(NAMED["float32"]), NearestEven),
-        (cast("float32", "stochastic"), Extent.of(NAMED["float32"]), Stochastic),
+        (cast("bfloat16"), Extent.of(NAMED["float32"]), BitsNearest),
+        (cast("e4m3", "toward_zero"), Extent.of(NAMED["float32"]), OffsetDeterministic),
+        (cast("e4m3", "up"), Extent.of(NAMED["float32"]), OffsetDeterministic),
+        (cast("float16", "nearest_away"), Extent.of(NAMED["float32"]), OffsetDeterministic),
+        (cast("e5m0", "toward_zero"), Extent.of(NAMED["float32"]), WordDeterministic),
+        (cast("e4m3", "stochastic_c"), Extent.of(NAMED["float32"]), OffsetLots),
+        (cast("float32", "stochastic"), Extent.of(NAMED["float32"]), WordStochastic),
     ],
-    ids=[
-        "nearest e4m3",
-        "nearest float16",
-        "stochastic e4m3",
-        "stochastic bfloat16",
-        "nearest bfloat16",
-        "stochastic float32",
-    ],
+    ids=lambda value: label(value) or getattr(value, "__name__", "extent"),
 )
 def test_conversions_take_the_fast_algorithm_where_it_is_right(
     to: Cast, source: Extent, algorithm: type
 ) -> None:
-    assert isinstance(lower_conversion(to, source), algorithm)
+    assert isinstance(core(lower_conversion(to, source)), algorithm)
 
 
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float6_e2m3fn", "float4_e2m1fn"])
 def test_small_formats_are_multiplied_and_added_in_float32(name: str) -> None:
     to, extent = cast(name), Extent.of(NAMED[name])
     for lowered in (lower_product(to, extent, extent), lower_sum(to, extent, extent)):
-        assert lowered.max.dtype == np.float32
+        assert core(lowered)[0].dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("to", "layers"),
+    [
+        (cast("e4m3"), ()),
+        (cast("float16", "nearest_away", "saturate"), ()),
+        (cast("e5m2", "stochastic", "ieee"), ()),
+        (cast("e5m2", overflow="propagate"), (Ranged,)),
+        (cast("e5m2", "up"), (Ranged,)),
+        (cast("binary8p3ue"), (Ranged,)),
+        (cast("q4.4"), (Ranged,)),
+        (cast("q4.4", overflow="wrap"), (Wrapped,)),
+        (cast("e4m3_ftz"), (Flushed,)),
+        (cast("binary8p3uf_ftz"), (Ranged, Flushed)),
+    ],
+    ids=lambda value: label(value) or "+".join(layer.__name__ for layer in value) or "plain",
+)
+def test_only_what_a_cast_asks_for_is_paid_for(to: Cast, layers: tuple[type, ...]) -> None:
+    lowered, found = lower_conversion(to, Extent.of(NAMED["float32"])), []
+    while isinstance(lowered, contract.LAYERS):
+        found.append(type(lowered))
+        lowered = lowered.rounder
+    assert [layer for layer in found if layer is not contract.OneZero] == list(layers)
 
 
 def test_float32_to_nearest_is_left_to_the_hardware_unless_it_saturates() -> None:
@@ -295,13 +332,15 @@ def test_float32_to_nearest_is_left_to_the_hardware_unless_it_saturates() -> Non
         assert not isinstance(lower(cast("float32", "toward_zero"), extent, extent), Unrounded)
 
 
-@pytest.mark.parametrize("to", [cast("e4m3", mode, "ieee", 20) for mode in MODES], ids=label)
-def test_every_field_of_a_lowered_cast_has_the_width_of_its_word(to: Cast) -> None:
+@pytest.mark.parametrize("name", ["e4m3", "e4m3fnuz", "binary8p1se", "q4.4"])
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_every_field_of_a_rounder_has_the_width_of_its_word(name: str, mode: Mode) -> None:
     words = {np.dtype(np.float32): np.dtype(np.uint32), np.dtype(np.float64): np.dtype(np.uint64)}
     for source in (None, Extent.of(NAMED["float32"]), Extent.of(NAMED["float8_e5m2"])):
-        lowered = lower_conversion(to, source)
-        float_type = lowered.max.dtype
-        assert {field.dtype for field in lowered} <= {float_type, words[float_type]}
+        for overflow in ("ieee", "saturate"):
+            rounder = core(lower_conversion(cast(name, mode, overflow, 20), source))
+            float_type = rounder[0].dtype
+            assert {field.dtype for field in rounder if field is not None} <= {float_type, words[float_type]}
 
 
 @pytest.mark.parametrize(
@@ -322,7 +361,7 @@ def test_codes_take_the_narrowest_word(name: str, dtype: type) -> None:
 
 
 def test_only_scales_are_kept_out_of_arithmetic() -> None:
-    for name in (*ARITHMETIC, *ODD_WIDTHS):
+    for name in (*ARITHMETIC, *ODD_WIDTHS, *NEW_FAMILIES):
         contract.require_arithmetic(None, cast(name))
     with pytest.raises(ValueError, match=r"float8_e8m0fnu holds block scales"):
         contract.require_arithmetic(cast("e4m3"), cast("e8m0fnu"))

@@ -24,7 +24,7 @@ def _to(text: str | None) -> Cast | None:
     name, mode, overflow = [*text.split(), "auto"][:3]
     letters = mode.rstrip("0123456789")
     modes = {"near": "nearest", "zero": "toward_zero", "sr": "stochastic"}
-    return cast(name, modes[letters], overflow, int(mode[len(letters) :] or 16))
+    return cast(name, modes.get(letters, letters), overflow, int(mode[len(letters) :] or 16))
 
 
 # left, right, product (None: exact), accumulator, result. Each row is a pair of algorithms to compile; a
@@ -60,6 +60,21 @@ CASES = [
     ("e5m2", "e5m2", "e5m2 near", "e4m3 sr16", None),  # modes mixed
     ("e5m2", "e4m3", "e5m2 sr20", "e4m3 near ieee", "e5m2 near"),
     ("e4m3", "e4m3", "e5m2 zero", "float16 near", None),
+    ("e4m3", "e5m2", "e4m3 nearest_away", "float16 up", "e5m2 down"),
+    ("float32", "float32", None, "float32 down", None),  # +0 + -0 is -0 there
+    ("e4m3", "e5m2", "e5m2 down", "e4m3 down", "e4m3fnuz up"),
+    ("e4m3fnuz", "e5m2", "e4m3fnuz down", "float16 down", None),  # products without -0 in such a sum
+    ("bfloat16", "bfloat16", None, "bfloat16 to_odd", "e4m3 near"),
+    ("e5m2", "e4m3", "e5m2 stochastic_b8", "e6m9 stochastic_c8", None),
+    ("float16", "float16", None, "float32 stochastic_c24", "e5m2 stochastic_b12"),
+    ("binary8p3se", "binary8p4se", "binary8p3se near", "binary16p11se near", "binary8p3se near propagate"),
+    ("binary8p4ue", "binary8p4uf", "binary8p4uf sr5", "binary8p3ue near", None),
+    ("binary8p1se", "binary8p1uf", None, "binary8p1se near", None),  # ties to the even code
+    ("q4.4", "q1.7", "q4.4 near wrap", "q4.4 near wrap", None),
+    ("int8", "int8", None, "int16 zero wrap", "int8 near saturate"),
+    ("q2.14", "q2.14", "q2.14 sr11", "q4.4 sr6 saturate", None),
+    ("e4m3_ftz", "e4m3_ftz", "e4m3_ftz near", "e4m3_ftz near", None),
+    ("float16_ftz", "float16", "float16_ftz sr9", "float32_ftz near", "bfloat16_ftz up"),
 ]
 
 
@@ -197,22 +212,45 @@ def test_the_first_sum_starts_from_plus_zero() -> None:
         assert_same(_dot([-1.0, 0.0], [0.0, -1.0], product, cast("float32")), 0.0)
 
 
-@pytest.mark.parametrize("mode", MODES)
+def test_toward_minus_infinity_plus_zero_and_minus_zero_are_minus_zero() -> None:
+    # IEEE 754-2019 6.3; the first sum is +0 + -0, and none at all is still +0.
+    down = cast("float32", "down")
+    for product in (cast("float32", "down"), None):
+        assert_same(_dot([-0.0], [1.0], product, down), -0.0)
+        assert_same(_dot([1.0, -1.0], [1.0, 1.0], product, down), -0.0)
+        assert_same(_dot([0.0], [1.0], product, down), 0.0)
+        assert_same(_dot([], [], product, down), 0.0)
+
+
+def test_int8_products_in_sums_that_wrap_are_numpys() -> None:
+    rng = np.random.default_rng(10)
+    a, b = (rng.integers(-128, 128, shape) for shape in ((7, 30), (30, 5)))
+    wide = a @ b
+    for name, dtype in [("int16", np.int16), ("int8", np.int8)]:
+        ours = cpu.matmul(a.astype(F32), b.astype(F32), None, cast(name, overflow="wrap"), Key(0))
+        assert_same(ours, wide.astype(dtype))
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_product_that_underflows_without_minus_zero_is_plus_zero_in_the_sum(mode: Mode) -> None:
     # -2^-13 is far too small for e4m3 and leaves -0. The next product underflows to a zero, which in a
     # format without -0 is +0; and -0 + +0 is +0.
     product, accumulator = cast("e4m3b11fnuz", mode, random_bits=1), cast("e4m3", mode, random_bits=1)
     a, b = [2.0**-13, 2.0**-13], [-1.0, -(2.0**-10)]
-    assert_same(dot_exact(a, b, product, accumulator), 0.0)
-    assert_same(_dot(a, b, product, accumulator), 0.0)
+    expected = dot_exact(a, b, product, accumulator)
+    if mode not in (Mode.DOWN, Mode.TO_ODD):  # which take small numbers to others than zero
+        assert_same(expected, 0.0)
+    assert_same(_dot(a, b, product, accumulator), expected)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 def test_a_sum_that_underflows_without_minus_zero_is_plus_zero_in_the_result(mode: Mode) -> None:
     accumulator, result = cast("e4m3fnuz", mode, random_bits=1), cast("e4m3", mode, random_bits=1)
     small, minus_one = np.array([[2.0**-13]], F32), np.array([[-1.0]], F32)
-    assert_same(matmul_exact(small, minus_one, None, accumulator, 0, result), [[0.0]])
-    assert_same(cpu.matmul(small, minus_one, None, accumulator, Key(0), result=result), [[0.0]])
+    expected = matmul_exact(small, minus_one, None, accumulator, 0, result)
+    if mode not in (Mode.DOWN, Mode.TO_ODD):
+        assert_same(expected, [[0.0]])
+    assert_same(cpu.matmul(small, minus_one, None, accumulator, Key(0), result=result), expected)
 
 
 # ----------------------------------------------------------------------------------------------------

@@ -89,6 +89,9 @@ def test_operations_have_their_frozen_numbers() -> None:
         "COLUMN_SUM": 6,
         "MATMUL": 7,
         "FOLD": 8,
+        "DIVIDE": 9,
+        "SQUARE_ROOT": 10,
+        "RESCALE": 11,
     }
     assert (RESULT_BLOCK, LANES) == (0xFFFFFFFF, 16)
 

@@ -5,6 +5,7 @@ import pytest
 from inputs import cast
 from oracles import assert_same
 
+from emunum.formats import Accumulator
 from emunum.formats.exact import add_exact, dot_exact, round_exact
 from emunum.kernels.random import Key
 from emunum.nn.initial import SCHEMES, linear, new_stream
@@ -37,19 +38,20 @@ def rounded(x, role):
 
 
 def product(policy, a, b):
-    return np.array([[dot_exact(r, c, policy.product, policy.accumulator) for c in b.T] for r in a])
+    return np.array([[dot_exact(r, c, policy.product, policy.accumulator.cast) for c in b.T] for r in a])
 
 
-def added(policy, a, b):
-    to = policy.accumulator
+def added(to, a, b):
     return np.vectorize(lambda left, right: add_exact(left, right, to), otypes=[float])(a, b)
 
 
 @pytest.fixture(params=["e6m3", "e6m9"])
 def policy(request):
     """Sums narrower and wider than the tensors, so that neither's rounding hides the other's."""
-    accumulator = cast(request.param)
-    return Policy(name="distinct", product=cast("e5m4"), accumulator=accumulator, roles=ROLES)
+    sums = Accumulator(cast=cast(request.param))
+    return Policy(
+        name="distinct", product=cast("e5m4"), accumulator=sums, elementwise=cast("e5m5"), roles=ROLES
+    )
 
 
 @pytest.fixture
@@ -70,7 +72,9 @@ def x():
 def test_linear_forward_is_the_sum_of_the_bias_and_the_product_of_cast_weights(arith, policy, params, x):
     w, b = rounded(params["w"], Role.WEIGHT), rounded(params["b"], Role.WEIGHT)
     y, (saved_x, saved_w) = LAYER.forward(arith, params, x)
-    assert_same(y, rounded(added(policy, product(policy, x.astype(float), w.T), b), Role.ACTIVATION))
+    assert_same(
+        y, rounded(added(policy.elementwise, product(policy, x.astype(float), w.T), b), Role.ACTIVATION)
+    )
     assert_same(saved_x, x)
     assert_same(saved_w, w)
 
@@ -84,7 +88,7 @@ def test_linear_backward_casts_the_error_sums_both_gradients_and_hands_the_error
     assert_same(grads["w"], rounded(product(policy, error.T, x.astype(float)), Role.GRADIENT))
     sums = [0.0] * N_OUT
     for row in error:
-        sums = added(policy, sums, row)
+        sums = added(policy.accumulator.cast, sums, row)
     assert_same(grads["b"], rounded(sums, Role.GRADIENT))
     assert_same(dx, product(policy, error, w))
     assert list(grads) == ["w", "b"]
@@ -103,7 +107,11 @@ def test_the_weights_and_the_bias_of_a_layer_round_with_different_bits():
     stochastic = cast("e4m3", "stochastic")
     arith = Arithmetic(
         policy=Policy(
-            name="w", product=None, accumulator=cast("float32"), roles=dict.fromkeys(Role, stochastic)
+            name="w",
+            product=None,
+            accumulator=Accumulator(cast=cast("float32")),
+            elementwise=cast("float32"),
+            roles=dict.fromkeys(Role, stochastic),
         ),
         key=Key(0),
     )
@@ -118,9 +126,9 @@ def test_the_weights_and_the_bias_of_a_layer_round_with_different_bits():
 
 def test_the_gradients_of_weights_and_bias_round_with_different_bits():
     roles = dict.fromkeys(Role, cast("float32")) | {Role.GRADIENT: cast("e4m3", "stochastic")}
-    arith = Arithmetic(
-        policy=Policy(name="g", product=None, accumulator=cast("float32"), roles=roles), key=Key(0)
-    )
+    wide = cast("float32")
+    policy = Policy(name="g", product=None, accumulator=Accumulator(cast=wide), elementwise=wide, roles=roles)
+    arith = Arithmetic(policy=policy, key=Key(0))
     layer, dy = Linear(n_in=1, n_out=256), np.full((1, 256), 1.0625, F32)
     params = {"w": np.zeros((256, 1), F32), "b": np.zeros(256, F32)}
     _, grads = layer.backward(arith, params, (np.ones((1, 1), F32), params["w"]), dy, needs_dx=False)

@@ -81,7 +81,7 @@ def test_guarded_values_are_measured_without_unguarding_them():
 def test_the_gradient_rounds_the_difference_then_its_product(policy, rounding, loss_scale):
     y, t = pair(7, 3)
     arith = Arithmetic(policy=parse_policy(policy, cast("e4m3", rounding)), key=Key(5))
-    to = arith.policy.accumulator
+    to = arith.policy.elementwise
     key = arith.key.fold(Role.ERROR, 0).value
     n = y.size
     first, second = np.zeros(n, int), np.zeros(n, int)

@@ -5,6 +5,7 @@ import pytest
 from inputs import cast
 from oracles import CAST, MULTIPLY, SCALED_ADD_PRODUCT, SCALED_ADD_SUM, assert_same, element_draws
 
+from emunum.formats import Accumulator
 from emunum.formats.exact import add_exact, multiply_exact, round_exact
 from emunum.kernels import cpu
 from emunum.kernels.random import Key
@@ -19,7 +20,13 @@ ROUNDINGS = ["nearest", "toward_zero", "stochastic"]
 def distinct(rounding):
     """The update's format and the master weights' differ, and no other role has a usable cast."""
     roles = {Role.UPDATE: cast("e5m6", rounding), Role.MASTER: cast("e4m3", rounding)}
-    return Policy(name="distinct", product=None, accumulator=cast("e2m1"), roles=roles)
+    return Policy(
+        name="distinct",
+        product=None,
+        accumulator=Accumulator(cast=cast("e2m1")),
+        elementwise=cast("e2m1"),
+        roles=roles,
+    )
 
 
 def numbers(seed, *shape):

@@ -2,6 +2,7 @@
 
 import itertools
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from oracles import (
     matmul_draw,
 )
 
-from emunum.formats import Mode
+from emunum.formats import Accumulator
 from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
@@ -45,14 +46,15 @@ FORMATS = {
     Role.UPDATE: "e5m6",
     Role.MASTER: "bfloat16",
 }
-PRODUCT, ACCUMULATOR = "e5m4", "e6m5"
+PRODUCT, ACCUMULATOR, ELEMENTWISE = "e5m4", "e6m5", "e6m4"
 
 
 def distinct(mode, exact_products=False):
     return Policy(
         name="distinct",
         product=None if exact_products else cast(PRODUCT, mode),
-        accumulator=cast(ACCUMULATOR, mode),
+        accumulator=Accumulator(cast=cast(ACCUMULATOR, mode)),
+        elementwise=cast(ELEMENTWISE, mode),
         roles={role: cast(name, mode) for role, name in FORMATS.items()},
     )
 
@@ -71,7 +73,7 @@ def elementwise(function, to, key, operation, *operands):
     """function(scalars of each element, to, R) over broadcast operands."""
     broadcast = np.broadcast_arrays(*operands)
     flat = [x.ravel().tolist() for x in broadcast]
-    draws = element_draws(broadcast[0].size, to, key, operation) if to.mode is Mode.STOCHASTIC else None
+    draws = element_draws(broadcast[0].size, to, key, operation) if to.stochastic else None
     results = [
         function(*scalars, to, 0 if draws is None else int(draws[n]))
         for n, scalars in enumerate(zip(*flat, strict=True))
@@ -87,8 +89,8 @@ def product_of(a, b, policy, key, operation=MATMUL):
                     row,
                     column,
                     policy.product,
-                    policy.accumulator,
-                    matmul_draw(i, j, key, policy.product, policy.accumulator, operation),
+                    policy.accumulator.cast,
+                    matmul_draw(i, j, key, policy.product, policy.accumulator.cast, operation),
                 )
                 for j, column in enumerate(b.T.tolist())
             ]
@@ -121,18 +123,18 @@ def test_cast_rounds_to_the_format_of_its_role(arith, policy, role):
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
-def test_add_and_subtract_broadcast_and_round_to_the_accumulator(arith, policy, role):
+def test_add_and_subtract_broadcast_and_round_to_the_elementwise_format(arith, policy, role):
     a, b = numbers(7, 5), numbers(5)
-    expected = elementwise(add_exact, policy.accumulator, key_of(role), ADD, a, b)
+    expected = elementwise(add_exact, policy.elementwise, key_of(role), ADD, a, b)
     assert_same(arith.add(a, b, role, PART), expected, a, b)
-    expected = elementwise(add_exact, policy.accumulator, key_of(role), SUBTRACT, a, -b)
+    expected = elementwise(add_exact, policy.elementwise, key_of(role), SUBTRACT, a, -b)
     assert_same(arith.subtract(a, b, role, PART), expected, a, b)
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
-def test_scale_rounds_to_the_accumulator_and_for_the_update_to_the_updates_format(arith, policy, role):
+def test_scale_rounds_to_the_elementwise_format_and_for_the_update_to_the_updates_format(arith, policy, role):
     x = numbers(4, 9)
-    to = policy.roles[role] if role is Role.UPDATE else policy.accumulator
+    to = policy.roles[role] if role is Role.UPDATE else policy.elementwise
     expected = elementwise(multiply_exact, to, key_of(role), MULTIPLY, np.full(x.shape, ALPHA), x)
     assert_same(arith.scale(float(ALPHA), x, role, PART), expected, x)
 
@@ -167,7 +169,7 @@ def test_matmul_without_a_product_format_keeps_products_exact(mode):
 
 def test_column_sum_adds_rows_in_order_in_the_accumulator(arith, policy):
     x = numbers(13, 4)
-    alone = Policy(name="sum", product=None, accumulator=policy.accumulator, roles={})
+    alone = replace(policy, product=None)
     expected = product_of(np.ones((1, 13)), x, alone, key_of(Role.GRADIENT), COLUMN_SUM)[0]
     assert_same(arith.column_sum(x, Role.GRADIENT, PART), expected)
 

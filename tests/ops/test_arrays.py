@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from inputs import ALL_NAMED, F32, IN_ML_DTYPES, SCALE, bit_patterns, cast, values
+from inputs import ALL_NAMED, F32, IN_ML_DTYPES, MODES, SCALE, bit_patterns, cast, values
 from numpy.testing import assert_array_equal
 from oracles import assert_same, element_draws, matmul_exact, round_array
 
@@ -28,12 +28,57 @@ def _e4m3(x: Any, rounding: str = "nearest") -> np.ndarray:
     return round_array(x, to, element_draws(x.size, to, 0).reshape(x.shape) if to.stochastic else 0)
 
 
+@pytest.mark.parametrize(
+    ("format", "rounding", "overflow", "expected"),
+    [
+        ("e4m3", "nearest", "auto", [0.3125, -0.3125, 1.0, 448.0]),
+        ("e4m3", "nearest_away", "auto", [0.3125, -0.3125, 1.125, 448.0]),
+        ("e4m3", "up", "ieee", [0.3125, -0.28125, 1.125, math.nan]),
+        ("e4m3", "down", "ieee", [0.28125, -0.3125, 1.0, 448.0]),
+        ("e4m3", "to_odd", "ieee", [0.28125, -0.28125, 1.125, 448.0]),
+        ("e5m2", "up", "ieee", [0.3125, -0.25, 1.25, 512.0]),
+        ("binary8p4se", "nearest", "ieee", [0.3125, -0.3125, 1.0, math.inf]),
+        ("binary8p4se", "nearest", "propagate", [0.3125, -0.3125, 1.0, 224.0]),
+        ("binary8p4uf", "nearest", "saturate", [0.3125, 0.0, 1.0, 512.0]),
+        ("q4.4", "nearest", "saturate", [0.3125, -0.3125, 1.0625, 7.9375]),
+        ("q4.4", "nearest", "wrap", [0.3125, -0.3125, 1.0625, 4.0]),  # 500 = 31 * 16 + 4
+        ("int8", "down", "saturate", [0.0, -1.0, 1.0, 127.0]),
+        ("e2m1_ftz", "nearest", "saturate", [0.0, -0.0, 1.0, 3.0]),
+    ],
+)
+def test_names_of_modes_rules_and_families_mean_what_the_contract_says(
+    format: str, rounding: str, overflow: str, expected: list[float]
+) -> None:
+    assert_same(quantize([0.3, -0.3, 1.0625, 500.0], format, rounding=rounding, overflow=overflow), expected)
+
+
+@pytest.mark.parametrize(
+    ("format", "codes", "numbers"),
+    [
+        (
+            "binary8p4se",
+            [0x00, 0x01, 0x40, 0x7E, 0x7F, 0xC0, 0xFF],
+            [0, 2**-10, 1, 224, math.inf, -1, -math.inf],
+        ),
+        ("binary8p4uf", [0x00, 0x01, 0x80, 0xFE], [0, 2**-18, 1, 57344]),
+        ("q4.4", [0x00, 0x01, 0x7F, 0x80, 0xFF], [0, 0.0625, 7.9375, -8, -0.0625]),
+        ("int8", [0x00, 0x7F, 0x80, 0xFF], [0, 127, -128, -1]),
+        ("e4m3_ftz", [0x00, 0x08, 0x38, 0xB8, 0x80], [0, 2**-6, 1, -1, -0.0]),
+    ],
+)
+def test_codes_of_the_families_are_those_computed_by_hand(
+    format: str, codes: list[int], numbers: list[float]
+) -> None:
+    assert_same(decode(codes, format), numbers)
+    assert encode(numbers, format).tolist() == codes
+
+
 # ----------------------------------------------------------------------------------------------------
 # What goes in
 # ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rounding", ROUNDINGS)
+@pytest.mark.parametrize("rounding", [mode.name for mode in MODES])
 @pytest.mark.parametrize(
     "x",
     [
@@ -172,7 +217,8 @@ def test_a_format_may_be_a_name_or_a_format() -> None:
     [
         ({"format": "e4m33"}, r"unknown format 'e4m33'.* Did you mean 'e4m3'\?"),
         ({"rounding": "stochastik"}, r"unknown rounding 'stochastik'\. Did you mean 'stochastic'\?"),
-        ({"overflow": "wrap"}, r"unknown overflow rule 'wrap'.*auto, ieee, saturate"),
+        ({"overflow": "wrapped"}, r"unknown overflow rule 'wrapped'.*Did you mean 'wrap'"),
+        ({"overflow": "wrap"}, r"overflow rule 'wrap' needs a fixed-point format"),
         ({"random_bits": 0}, r"random_bits 0 is out of range"),
         ({"random_bits": 33}, r"random_bits 33 is out of range"),
         ({"seed": -1}, r"seed -1 is out of range"),
@@ -419,8 +465,11 @@ def test_shapes_that_do_not_multiply_are_told_so(a: tuple[int, ...], b: tuple[in
 
 
 def test_an_unknown_order_is_told_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown order 'pairwise'.*sequential"):
-        matmul([[1.0]], [[1.0]], order="pairwise")
+    for order in ("pairwize", "chunked", "chunked:0", "chunked:-4", "exact:3", "", "tensor_core"):
+        with pytest.raises(ValueError, match=rf"unknown order '{order}'.*sequential.*chunked:64.*pairwise"):
+            matmul([[1.0]], [[1.0]], order=order)
+    with pytest.raises(ValueError, match=r"unknown tensor core 'h10'\. Did you mean 'h100'"):
+        matmul([[1.0]], [[1.0]], order="tensor_core:h10")
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 4), (4, 3, 0), (3, 0, 5), (0, 0, 0)])

@@ -28,7 +28,7 @@ def _value_of(code: Any, layout: Any) -> Any:
     value = value if magnitude <= layout.max_code else np.float32(np.nan)
     value = np.float32(np.inf) if magnitude == layout.infinity else value
     value = np.float32(np.nan) if code == layout.nan else value
-    return -value if negative != np.uint32(0) else value
+    return (-value if negative != np.uint32(0) else value) + layout.zero_sign
 
 
 @inlined

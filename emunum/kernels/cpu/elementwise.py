@@ -20,8 +20,8 @@ from emunum.kernels.cpu.rounding import (
     quotient,
     root,
     round_value,
+    scaled_quotient,
     total,
-    two_product,
     uses_draw,
     zero_like,
 )  # fmt: skip
@@ -135,7 +135,7 @@ def divide(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any)
         _fill(draws, to, random, start, stop)
         a_block, b_block, out_block = a[start:stop], b[start:stop], out[start:stop]
         for n in range(stop - start):
-            q, rest = quotient(np.float64(a_block[n]), 0.0, np.float64(b_block[n]))
+            q, rest = quotient(np.float64(a_block[n]), np.float64(b_block[n]))
             out_block[n] = round_value(q, rest, to, _draw(draws, to, n))
 
 
@@ -166,7 +166,5 @@ def rescale(x: Any, scale: Any, divisor: Any, out: Any, to: Any, random: Any, be
         x_block, scale_block, out_block = x[start:stop], scale[start:stop], out[start:stop]
         divisor_block = divisor[start:stop]
         for n in range(stop - start):
-            p, low = two_product(np.float64(x_block[n]), np.float64(scale_block[n]))
-            q, rest = quotient(p, low, np.float64(divisor_block[n]))
-            whole = q + rest  # `low` can make the rest larger than half an ulp: Dekker's sum mends that
-            out_block[n] = round_value(whole, rest - (whole - q), to, _draw(draws, to, n))
+            q, rest = scaled_quotient(x_block[n], scale_block[n], divisor_block[n])
+            out_block[n] = round_value(q, rest, to, _draw(draws, to, n))

@@ -211,7 +211,7 @@ def _cut_by_lots(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any
     # 1. The rest in units of the last guard bit: 2^-E times 2^(23 + up). The fraction is only remembered.
     inverse = float_of(np.uint32(np.uint32(254 << 23) - np.uint32(word & _EXPONENT32)))
     scaled = (rest * inverse) * to.scale
-    scaled = scaled if abs(scaled) < np.float32(1 << 24) else np.float32(0.0)  # NaN beside an infinity
+    scaled = scaled if abs(scaled) < np.float32(1 << 30) else np.float32(0.0)  # NaN beside an infinity
     whole = np.floor(scaled)
     # 2. The guard bits: those of the word, then those of the rest, which counts from one ulp below the
     #    word's successor where it is negative.
@@ -536,17 +536,31 @@ def two_product(a: Any, b: Any) -> Any:
 
 
 @inlined
-def quotient(a: Any, a_low: Any, b: Any) -> Any:
-    """Return q = fl(a / b) and the rest of (a + a_low) / b, for a float64 b of at most 24 significant bits.
+def quotient(a: Any, b: Any) -> Any:
+    """Return q = fl(a / b) and the rest of a / b, for float64 a and b, b of at most 44 significant bits.
 
-    The remainder a - q b is exact; its quotient is off by a few 2^-53 of itself. It is used for its
-    integer part in units of 2^-10 ulp(q) and for being an integer there: the true one is a multiple of
-    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer. With a_low = 0 the
-    quotient of the remainder is rounded once, and b may have up to 44 bits.
+    The remainder a - q b is exact (Dekker's product finds q b), and its quotient is rounded once. It is
+    used for its integer part in units of 2^-10 ulp(q) and for being an integer there. What is no integer
+    is at least 2^-44 of such a unit from one, as a multiple of b's last bit, and off by less.
     """
     q = a / b
     p, low = two_product(q, b)
-    return q, (((a - p) - low) + a_low) / b
+    return q, ((a - p) - low) / b
+
+
+@inlined
+def scaled_quotient(x: Any, scale: Any, b: Any) -> Any:
+    """Return q near x scale / b and the rest, for float64 of at most 53, 48 and 24 significant bits.
+
+    As in quotient, with the product's own low part in the remainder; then |rest| may be more than half an
+    ulp of q, which Dekker's fast sum mends. With scale = 1 it is quotient.
+    """
+    a, a_low = two_product(x, scale)
+    q = a / b
+    p, low = two_product(q, b)
+    rest = (((a - p) - low) + a_low) / b
+    whole = q + rest if rest != 0.0 else q  # which keeps -0
+    return whole, rest - (whole - q)
 
 
 @inlined

@@ -1,0 +1,1 @@
+"""emunum beside other implementations of the same arithmetic: what agrees, what does not, and why."""
