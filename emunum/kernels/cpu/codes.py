@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from emunum.kernels.cpu.bits import bits_of, float_of
-from emunum.kernels.cpu.compile import compiled, inlined
+from emunum.kernels.cpu.bits import bits_of, float_of, left, right
+from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 
 _SIGN, _MAGNITUDE, _INFINITY = np.uint32(0x80000000), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
 _NONE = np.uint32(0xFFFFFFFF)
@@ -20,7 +20,7 @@ def _value_of(code: Any, layout: Any) -> Any:
     magnitude = np.uint32(code & np.uint32(~layout.sign))
     # 2. A normal value's fields need only a shift and another bias. Below, the code counts quanta, and so
     #    it does in the first binade, which may begin at 2^-127, where float32 has subnormals.
-    shifted = np.uint32(magnitude << np.uint32(np.uint32(23) - layout.mantissa_bits))
+    shifted = left(magnitude, np.uint32(np.uint32(23) - layout.mantissa_bits))
     normal = float_of(np.uint32(shifted + layout.rebias))
     value = np.float32(np.int32(magnitude)) * layout.quantum if magnitude < layout.counted else normal
     value = layout.zero if magnitude < layout.least_code else value
@@ -36,9 +36,7 @@ def _code_of(x: Any, layout: Any) -> Any:
     bits = bits_of(x)
     magnitude = np.uint32(bits & _MAGNITUDE)
     # The two cases of _value_of, backwards; what x loses here, the caller sees by decoding.
-    normal = np.uint32(
-        np.uint32(magnitude - layout.rebias) >> np.uint32(np.uint32(23) - layout.mantissa_bits)
-    )
+    normal = right(np.uint32(magnitude - layout.rebias), np.uint32(np.uint32(23) - layout.mantissa_bits))
     value = float_of(magnitude)
     small = value < layout.counted_value
     count = np.uint32(np.int32(value / layout.quantum)) if small else np.uint32(0)
@@ -49,22 +47,26 @@ def _code_of(x: Any, layout: Any) -> Any:
 
 
 @compiled
-def encode(x: Any, out: Any, layout: Any, begin: Any, end: Any) -> int:
-    """Write the codes of x[begin:end]; return the first index whose value has none, or -1."""
-    wrong = -1
-    for n in range(begin, end):
-        out[n] = _code_of(x[n], layout)
-        back = _value_of(np.uint32(out[n]), layout)  # of the code as it is stored
-        same = bits_of(back) == bits_of(x[n])
-        is_nan = bits_of(x[n]) & _MAGNITUDE > _INFINITY
-        if not (layout.nan != _NONE if is_nan else same) and wrong < 0:
-            wrong = n
-    return wrong
+def encode(x: Any, out: Any, layout: Any, begin: Any, end: Any) -> Any:
+    """Write the codes of x[begin:end]; return how many values have none."""
+    widest_vectors()
+    x_block, out_block = x[begin:end], out[begin:end]
+    strangers = np.uint32(0)
+    for n in range(end - begin):
+        bits = bits_of(x_block[n])
+        code = _code_of(x_block[n], layout)
+        out_block[n] = code
+        stored = np.uint32(code & layout.stored)
+        same = bits_of(_value_of(stored, layout)) == bits
+        has_code = layout.nan != _NONE if np.uint32(bits & _MAGNITUDE) > _INFINITY else same
+        strangers = np.uint32(strangers + (np.uint32(0) if has_code else np.uint32(1)))
+    return strangers
 
 
 @compiled
 def decode(codes: Any, out: Any, layout: Any, begin: Any, end: Any) -> None:
     """out = the values of codes."""
+    widest_vectors()
     codes_block, out_block = codes[begin:end], out[begin:end]
     for n in range(end - begin):
         out_block[n] = _value_of(np.uint32(codes_block[n]), layout)

@@ -68,16 +68,12 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
     out = np.empty(flat.size, contract.code_dtype(format))
     if format.fixed_point:
         with np.errstate(invalid="ignore"):
-            integers = np.where(abs(flat) <= -format.min, flat / np.float32(format.smallest), 0).astype(
-                np.int64
-            )
-        out[:] = integers & (format.code_count - 1)
-        strangers = np.flatnonzero(decode(out, format).view(np.uint32) != flat.view(np.uint32))
-        wrong = strangers[:1].tolist()
+            integers = np.where(abs(flat) <= -format.min, flat / np.float32(format.smallest), 0)
+        out[:] = integers.astype(np.int64) & (format.code_count - 1)
+        strangers = [1]  # perhaps
     else:
-        layout = contract.lower_codes(format)
-        found = share_elements(partial(codes.encode, flat, out, layout), flat.size)
-        wrong = [index for index in found if index >= 0]
+        strangers = share_elements(partial(codes.encode, flat, out, contract.lower_codes(format)), flat.size)
+    wrong = _without_code(flat, out, format) if any(strangers) else []
     if wrong:
         value = float(flat[wrong[0]])
         raise ValueError(
@@ -85,6 +81,14 @@ def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
             f"emunum.quantize(x, {format.name!r})."
         )
     return out.reshape(x.shape)
+
+
+def _without_code(x: Array, code: NDArray[np.unsignedinteger[Any]], format: Format) -> list[int]:
+    """Return the indices of the values that their codes do not give back."""
+    lost = decode(code, format).view(np.uint32) != x.view(np.uint32)
+    if format.has_nan:
+        lost &= ~np.isnan(x)
+    return np.flatnonzero(lost).tolist()
 
 
 def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:

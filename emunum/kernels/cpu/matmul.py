@@ -69,6 +69,18 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
     return philox(column, row, np.uint32(block), operation, k0, k1)
 
 
+@compiled
+def transpose(a: Any, out: Any, first: Any) -> None:
+    """out[k, i] = a[first + i, k], in squares small enough to stay in the first-level cache."""
+    terms, rows = out.shape
+    for k0 in range(0, terms, 16):
+        for i0 in range(0, rows, 16):
+            for k in range(k0, min(k0 + 16, terms)):
+                row = out[k]
+                for i in range(i0, min(i0 + 16, rows)):
+                    row[i] = a[first + i, k]
+
+
 # Where a rounding is stochastic, the calls of a row are made first and kept in scratch, (4, columns) of
 # words, so that both loops run in whole vectors: calls need 64-bit lanes, roundings 32-bit ones.
 

@@ -19,7 +19,8 @@ from emunum.kernels.cpu.threads import get_threads, share
 from emunum.kernels.random import Key
 
 _NARROW = 32  # outputs with fewer columns than this are computed transposed
-_PANEL = 1 << 18  # numbers of a transposed left operand copied at a time
+_PANEL = 1 << 16  # numbers of a transposed panel: what a second-level cache holds
+_LEAST_PANEL, _MOST_PANEL = 32, 256  # rows of a panel
 
 
 def matmul(
@@ -44,36 +45,44 @@ def matmul(
     summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
     contract.require_arithmetic(product, summation.cast, summation.outer, result)
     kernel, how = order_kernel(product, summation, *(extents or (measure(a), measure(b))), a.shape[1], counts)
-    last = summation.last
+    final = summation.last
 
-    def fill(a: Array, b: Array, out: Array, place: tuple[Any, ...]) -> None:
-        def job(tile: tuple[int, int, int, int]) -> None:
-            kernel(a, b, out, how, place, tile)
-            if result is not None:
-                r0, r1, c0, c1 = tile
-                _with_zeros_of(last, out[r0:r1, c0:c1])
-                bits = contract.draw_bits(result)
-                lowered = counted(result, counts) or contract.lower_conversion(result, ANY)
-                sequential.round_result(out, lowered, bits, drop_of(result, bits), place, tile)
-
-        _share_tiles(job, out.shape, a.shape[1], counts)
+    def run(a: Array, b: Array, out: Array, place: tuple[Any, ...], tile: tuple[int, int, int, int]) -> None:
+        kernel(a, b, out, how, place, tile)
+        if result is not None:
+            r0, r1, c0, c1 = tile
+            _with_zeros_of(final, out[r0:r1, c0:c1])
+            bits = contract.draw_bits(result)
+            lowered = counted(result, counts) or contract.lower_conversion(result, ANY)
+            sequential.round_result(out, lowered, bits, drop_of(result, bits), place, tile)
 
     tail = (np.uint32(operation), *key_words(key))
     (m, terms), n = a.shape, b.shape[1]
     if n >= _NARROW or n >= m:
         out = np.empty((m, n), np.float32)
         place = (origin[1], 0, 1, origin[0], 1, 0, *tail)
-        fill(np.ascontiguousarray(a), np.ascontiguousarray(b), out, place)
-        return _with_zeros_of(result or last, out)
+        x, y = np.ascontiguousarray(a), np.ascontiguousarray(b)
+        _share_tiles(lambda tile: run(x, y, out, place, tile), out.shape, terms, counts)
+        return _with_zeros_of(result or final, out)
+    # Few columns: rows become the lanes, a panel of them at a time, transposed by the thread that uses it.
     out = np.empty((n, m), np.float32)
-    left = np.ascontiguousarray(b.T)
-    rows = max(_PANEL // max(terms, 1), 256)
-    for begin in range(0, m, rows):
-        panel = np.ascontiguousarray(a[begin : begin + rows].T)
-        part = np.empty((n, panel.shape[1]), np.float32)
-        fill(left, panel, part, (origin[1], 1, 0, origin[0] + begin, 0, 1, *tail))
-        out[:, begin : begin + rows] = part
-    return _with_zeros_of(result or last, np.ascontiguousarray(out.T))
+    left, source = np.ascontiguousarray(b.T), np.ascontiguousarray(a)
+    rows = min(max(_PANEL // max(terms, 1), _LEAST_PANEL), _MOST_PANEL)
+
+    def panels(first: int, last: int) -> None:
+        for begin in range(first, last, rows):
+            panel = np.empty((terms, min(rows, last - begin)), np.float32)
+            sequential.transpose(source, panel, begin)
+            part = np.empty((n, panel.shape[1]), np.float32)
+            place = (origin[1], 1, 0, origin[0] + begin, 0, 1, *tail)
+            run(left, panel, part, place, (0, n, 0, panel.shape[1]))
+            out[:, begin : begin + panel.shape[1]] = part
+
+    if counts is not None:
+        panels(0, m)
+    else:
+        share(panels, m, work=m * n * terms, grain=_LEAST_PANEL)
+    return _with_zeros_of(result or final, np.ascontiguousarray(out.T))
 
 
 def order_kernel(
