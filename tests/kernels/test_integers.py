@@ -50,7 +50,7 @@ def test_without_terms_the_sums_are_zero(m: int, terms: int, n: int, bits: int) 
 
 @pytest.mark.parametrize("wraps", [False, True])
 def test_2_to_the_17_products_of_minus_128_leave_32_bits_once(wraps: bool) -> None:
-    # 2^17 products of 2^14 make 2^31, one more than the largest; one product less fits, and so do those of 127.
+    # 2^17 products of 2^14 make 2^31, one more than the largest; one less fits, and so do those of 127.
     terms = 1 << 17
     least, most = np.full((1, terms), -128, np.int8), np.full((1, terms), 127, np.int8)
     out, overflows = cpu.matmul_integers(least, least.T, 32, wraps)

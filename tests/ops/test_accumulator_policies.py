@@ -58,7 +58,12 @@ class Spy(ModuleType):
 # with_accumulator
 # ----------------------------------------------------------------------------------------------------
 
-PLAIN = {"sequential": Order.SEQUENTIAL, "pairwise": Order.PAIRWISE, "kahan": Order.KAHAN, "exact": Order.EXACT}
+PLAIN = {
+    "sequential": Order.SEQUENTIAL,
+    "pairwise": Order.PAIRWISE,
+    "kahan": Order.KAHAN,
+    "exact": Order.EXACT,
+}
 
 
 @pytest.mark.parametrize("format", [None, E5M2, FLOAT32], ids=str)
@@ -73,9 +78,15 @@ def test_sums_go_to_the_format_and_order_and_keep_the_policys_rounding(
     changed = policy.with_accumulator(format, order)
     assert changed.accumulator == Accumulator(cast=expected, order=PLAIN[order])
     assert changed.elementwise == expected
-    assert changed == replace(policy, accumulator=changed.accumulator, elementwise=expected)  # and nothing else
+    assert changed == replace(
+        policy, accumulator=changed.accumulator, elementwise=expected
+    )  # and nothing else
     if name == "full":
-        assert (expected.mode, expected.overflow, expected.random_bits) == (Mode.STOCHASTIC, Overflow.SATURATE, 11)
+        assert (expected.mode, expected.overflow, expected.random_bits) == (
+            Mode.STOCHASTIC,
+            Overflow.SATURATE,
+            11,
+        )
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -99,7 +110,11 @@ def test_beside_a_tensor_core_elementwise_arithmetic_is_float32(
 ) -> None:
     policy = parse_policy("mixed", TO).with_accumulator(order=order)
     core = Cast(format=Format.from_name("e8m13"), mode=Mode.TOWARD_ZERO)  # Fout = 13, cut
-    assert (policy.accumulator.cast, policy.accumulator.chunk, policy.accumulator.outer) == (core, chunk, outer)
+    assert (policy.accumulator.cast, policy.accumulator.chunk, policy.accumulator.outer) == (
+        core,
+        chunk,
+        outer,
+    )
     assert policy.elementwise == Cast(format=FLOAT32)
 
 
@@ -111,7 +126,9 @@ def test_a_tensor_core_with_float16_sums_has_float16_elementwise_arithmetic() ->
 
 @pytest.mark.parametrize("name", ["full", "output"])
 def test_policies_that_round_products_have_no_tensor_core(name: str) -> None:
-    with pytest.raises(ValueError, match=r"tensor core h100 keeps them exact. Choose --policy mixed.$") as error:
+    with pytest.raises(
+        ValueError, match=r"tensor core h100 keeps them exact. Choose --policy mixed.$"
+    ) as error:
         parse_policy(name, cast("float32")).with_accumulator(order="tensor_core:h100")
     assert str(error.value).startswith(f"policy {name} rounds products to float32")
     assert "\n" not in str(error.value)
@@ -119,18 +136,27 @@ def test_policies_that_round_products_have_no_tensor_core(name: str) -> None:
 
 def test_orders_and_outer_sums_that_make_no_sense_are_refused() -> None:
     policy = parse_policy("mixed", TO)
-    for order in ("", "chunked", "chunked:0", "chunked:-1", "chunked:1.5", "chunked:4:4", "pairwise:2", "kahn"):
+    for order in (
+        "",
+        "chunked",
+        "chunked:0",
+        "chunked:-1",
+        "chunked:1.5",
+        "chunked:4:4",
+        "pairwise:2",
+        "kahn",
+    ):
         with pytest.raises(ValueError, match="unknown order"):
             policy.with_accumulator(order=order)
     for order in ("tensor_core", "tensor_core:h100:0", "tensor_core:"):
-        with pytest.raises(ValueError, match="unknown (order|tensor core)"):
+        with pytest.raises(ValueError, match=r"unknown (order|tensor core)"):
             policy.with_accumulator(order=order)
     with pytest.raises(ValueError, match="unknown tensor core 'h200'"):
         policy.with_accumulator(order="tensor_core:h200")
     for order in ("sequential", "pairwise", "kahan", "exact", "tensor_core:h100"):
         with pytest.raises(ValueError, match="no outer sum: only sums of chunks have one"):
             policy.with_accumulator(order=order, outer=FLOAT32)
-    with pytest.raises(ValueError, match="accumulates in float32 .* or float16"):
+    with pytest.raises(ValueError, match=r"accumulates in float32 .* or float16"):
         policy.with_accumulator(E5M2, "tensor_core:h100")
 
 

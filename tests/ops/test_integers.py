@@ -33,7 +33,9 @@ def test_float64_is_not_rounded_to_float32_on_the_way() -> None:
     assert emunum.quantize_int8(x.astype(F32)).codes.tolist() == [127, 0, 2]
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, ml_dtypes.bfloat16, np.int16, np.uint8, ">f4", "bool"])
+@pytest.mark.parametrize(
+    "dtype", [np.float16, np.float32, ml_dtypes.bfloat16, np.int16, np.uint8, ">f4", "bool"]
+)
 def test_anything_real_is_taken_at_its_value(dtype: object) -> None:
     x = np.array([[1, 0, 1], [0, 1, 1]]).astype(dtype)  # type: ignore[call-overload]
     q = emunum.quantize_int8(x, scale="power_of_two")
@@ -81,7 +83,10 @@ def test_one_scale_for_each_index_of_an_axis() -> None:
 
 
 def test_a_product_goes_back_to_int8_with_one_rounding() -> None:
-    a, b = emunum.quantize_int8(X, scale="power_of_two"), emunum.quantize_int8(X.T, scale="power_of_two", axis=1)
+    a, b = (
+        emunum.quantize_int8(X, scale="power_of_two"),
+        emunum.quantize_int8(X.T, scale="power_of_two", axis=1),
+    )
     y, overflows = emunum.matmul_int8(a, b)
     assert overflows == 0
     assert_array_equal(y.codes, a.codes.astype(int) @ b.codes.astype(int))
@@ -103,9 +108,9 @@ def test_narrow_accumulators_by_name(overflow: str, expected: int) -> None:
 
 def test_wrong_names_and_shapes_say_so() -> None:
     q = emunum.quantize_int8(X)
-    with pytest.raises(ValueError, match="unknown scale 'maxabs'.*absmax, power_of_two"):
+    with pytest.raises(ValueError, match=r"unknown scale 'maxabs'.*absmax, power_of_two"):
         emunum.quantize_int8(X, scale="maxabs")
-    with pytest.raises(ValueError, match="unknown rounding 'nearst'. Did you mean 'nearest'"):
+    with pytest.raises(ValueError, match=r"unknown rounding 'nearst'. Did you mean 'nearest'"):
         emunum.quantize_int8(X, rounding="nearst")
     with pytest.raises(ValueError, match="random_bits 33 is out of range"):
         emunum.quantize_int8(X, random_bits=33)
