@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from emunum.experiments.config import RunConfig
@@ -98,11 +99,21 @@ def test_updates_that_are_too_small_are_absorbed() -> None:
     assert update["absorbed"] + update["underflow"] == 2
 
 
-def test_wide_formats_overflow_nowhere_and_narrow_ones_do() -> None:
-    for name, overflows in (("float32", False), ("e2m1", True)):
-        totals = sum((sum(_totals(e).values(), Counter()) for e in _epochs(_config(format=name))), Counter())
-        assert (totals["overflow"] > 0) == overflows
-        assert totals["flushed"] == 0
+def test_the_overflows_of_the_data_are_those_beyond_the_format() -> None:
+    # q1.7 holds -1 to 127 / 128, in steps of 1 / 128; standardised data go beyond.
+    training = Training(_config(format="q1.7"), events=True)
+    data = np.concatenate([training.split.x_train.ravel(), training.split.y_train.ravel()])
+    steps = np.rint(data.astype(np.float64) * 128)  # ties to even
+    beyond = int(((steps > 127) | (steps < -128)).sum())
+    assert beyond > 100
+    for epoch in training.epochs():
+        assert _totals(epoch)["loss", "forward", "input"]["overflow"] == beyond
+
+
+def test_float32_overflows_nowhere() -> None:
+    for epoch in _epochs(_config()):
+        for counts in _totals(epoch).values():
+            assert counts["overflow"] == counts["flushed"] == counts["nan"] == 0
 
 
 def test_measurements_between_epochs_are_left_out() -> None:
