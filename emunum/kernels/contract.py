@@ -182,6 +182,23 @@ class OffsetStochastic(NamedTuple):
     lift: Any  # from the N bits of a draw to the top of the bits that go
 
 
+class OffsetLots(NamedTuple):
+    """Any stochastic variant on the same bits; the residual supplies those a float32 has no room for."""
+
+    max: Any
+    overflow: Any
+    lossy: Any
+    smallest_normal: Any
+    shift: Any  # 23 - m bits go
+    up: Any  # bits of the tail that come from the residual
+    down: Any  # or bits of the tail below the variant's guard bits
+    scale: Any  # 2^(23 + up), from units of 2^E to those of the last guard bit
+    random_bits: Any
+    spare: Any  # guard bits that the variant rounds away
+    addend: Any  # what it adds before it cuts them
+    sticky: Any  # 1 where it rounds to nearest even, and looks at everything below
+
+
 class WordDeterministic(NamedTuple):
     """Any deterministic mode by integer arithmetic on the aligned significand."""
 
@@ -290,7 +307,7 @@ Lowered = Any
 """One of the classes above."""
 
 LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown, Counted)
-RANDOM = (OffsetStochastic, WordStochastic)
+RANDOM = (OffsetStochastic, OffsetLots, WordStochastic)
 
 
 def is_native(cast: Cast) -> bool:
@@ -531,7 +548,25 @@ def _narrow(
             kept=np.uint32(0xFFFFFFFF << (23 - m) & 0xFFFFFFFF),
             lift=np.uint32(23 - m - cast.random_bits),
         )
-    return _word(cast, np.float32, limits) if exact and m + _guard_bits(cast) <= 30 else None
+    guard = _guard_bits(cast)
+    one_rest = exact or lossy is None  # a residual and a loss are two, and their sum may be no float32
+    if isinstance(rule, Stochastic) and guard <= 30 and format.emax < 127 and one_rest:
+        up, spare = max(guard - (23 - m), 0), _spare_bits(rule)
+        return OffsetLots(
+            max=largest,
+            overflow=beyond,
+            lossy=lossy,
+            smallest_normal=smallest_normal,
+            shift=np.uint32(23 - m),
+            up=np.uint32(up),
+            down=np.uint32(max(23 - m - guard, 0)),
+            scale=np.float32(2.0 ** (23 + up)),
+            random_bits=np.uint32(cast.random_bits),
+            spare=np.uint32(spare),
+            addend=np.uint32(1 if spare else 0),
+            sticky=np.uint32(rule.nearest),
+        )
+    return _word(cast, np.float32, limits) if exact and m + guard <= 30 else None
 
 
 def _table(rule: Deterministic) -> int:

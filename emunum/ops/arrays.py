@@ -129,7 +129,7 @@ def matmul(
         x,
         y,
         None if exact or product is None else _cast(product, rounding, overflow, random_bits),
-        _accumulator(accumulator, rounding, overflow, order, outer, random_bits),
+        accumulator_of(accumulator, rounding, overflow, order, outer, random_bits),
         Key(seed),
         result=None if out is None else _cast(out, rounding, overflow, random_bits),
     )
@@ -162,7 +162,7 @@ def sum(
         raise ValueError(f"axis {axis} is out of range: x has {array.ndim} axes.")
     moved = np.moveaxis(array, axis, 0)
     columns = moved.reshape(moved.shape[0], -1)
-    how = _accumulator(accumulator, rounding, overflow, order, outer, random_bits)
+    how = accumulator_of(accumulator, rounding, overflow, order, outer, random_bits)
     return cpu.column_sum(columns, how, Key(seed)).reshape(moved.shape[1:])
 
 
@@ -245,7 +245,7 @@ def _cast(format: str | Format, rounding: str | Mode, overflow: str, random_bits
     )
 
 
-def _accumulator(
+def accumulator_of(
     format: str | Format | Accumulator,
     rounding: str | Mode,
     overflow: str,
@@ -253,6 +253,7 @@ def _accumulator(
     outer: str | Format | None,
     random_bits: int,
 ) -> Accumulator:
+    """Return the accumulator that names describe, or the one given in place of a format."""
     if isinstance(format, Accumulator):
         if order != "sequential" or outer is not None:
             raise ValueError("an Accumulator has an order and an outer sum of its own: leave them out here.")

@@ -168,4 +168,5 @@ def rescale(x: Any, scale: Any, divisor: Any, out: Any, to: Any, random: Any, be
         for n in range(stop - start):
             p, low = two_product(np.float64(x_block[n]), np.float64(scale_block[n]))
             q, rest = quotient(p, low, np.float64(divisor_block[n]))
-            out_block[n] = round_value(q, rest, to, _draw(draws, to, n))
+            whole = q + rest  # `low` can make the rest larger than half an ulp: Dekker's sum mends that
+            out_block[n] = round_value(whole, rest - (whole - q), to, _draw(draws, to, n))

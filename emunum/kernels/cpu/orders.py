@@ -121,7 +121,7 @@ def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     to_product, to_term, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
     sharing = 32 // width  # terms that share a call of sums
-    lost = np.empty(c1 - c0, np.float32)
+    lost, y = np.empty(c1 - c0, np.float32), np.empty(c1 - c0, np.float32)
     of_terms, of_sums = scratch(c1 - c0), scratch(c1 - c0)
     for i in range(r0, r1):
         row = out[i][c0:c1]
@@ -135,14 +135,17 @@ def matmul_kahan(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
             s0, s1 = draws_of(of_sums, first, width), draws_of(of_sums, first + 1, width)
             s2, s3 = draws_of(of_sums, first + 2, width), draws_of(of_sums, first + 3, width)
             ak, bk = a[i, k], b[k][c0:c1]
+            # Three loops: in one, LLVM would have too many arrays to tell apart before it takes vectors.
             for j in range(c1 - c0):
                 term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                y[j] = total(-lost[j], term, to_term, draw_at(s0, j, to_term, width, drop))
+            for j in range(c1 - c0):
                 old = row[j]
-                y = total(-lost[j], term, to_term, draw_at(s0, j, to_term, width, drop))
-                new = total(old, y, to_sum, draw_at(s1, j, to_sum, width, drop))
-                grown = total(new, -old, to_sum, draw_at(s2, j, to_sum, width, drop))
-                lost[j] = total(grown, -y, to_sum, draw_at(s3, j, to_sum, width, drop))
+                new = total(old, y[j], to_sum, draw_at(s1, j, to_sum, width, drop))
+                lost[j] = total(new, -old, to_sum, draw_at(s2, j, to_sum, width, drop))
                 row[j] = new
+            for j in range(c1 - c0):
+                lost[j] = total(lost[j], -y[j], to_sum, draw_at(s3, j, to_sum, width, drop))
 
 
 @compiled

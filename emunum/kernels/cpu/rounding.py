@@ -24,6 +24,7 @@ from emunum.kernels.contract import (
     MagicNearest,
     MagicScaled,
     OffsetDeterministic,
+    OffsetLots,
     OffsetStochastic,
     OneZero,
     Ranged,
@@ -139,11 +140,11 @@ def _round_by_offset(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 2. Below 2^emin the quantum stays that of emin: adding 2^emin lifts |x| to where a float32's bits
     #    have that weight. `rest` takes what the addition loses.
     offset, lifted, rest = lift(magnitude, rest, to)
-    # 3. The bits of |x| + 2^emin cut at 24 bits: one less where the rest is negative.
-    word = np.uint32(bits_of(lifted) - np.uint32(rest < np.float32(0.0)))
-    # 4. The mode: add something below the quantum, then cut. Inf has no tail, and a NaN for a rest.
-    lost = (rest < np.float32(0.0)) | (rest > np.float32(0.0))
-    rounded = float_of(cut_bits(word, lost, bits, to, draw)) - offset
+    # 3. The bits cut at 24: one less where the rest is negative, which then counts from there.
+    below = rest < np.float32(0.0)
+    word = np.uint32(bits_of(lifted) - np.uint32(below))
+    # 4. The mode: add something below the quantum, then cut.
+    rounded = float_of(cut_bits(word, rest, below, bits, to, draw)) - offset
     # 5. Overflow, as above.
     rounded = to.overflow if rounded > to.max else rounded
     rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN32)))
@@ -174,32 +175,64 @@ def _lift_lossily(magnitude: Any, rest: Any, to: Any) -> Any:
     return offset, lifted, loss if loss != np.float32(0.0) else rest
 
 
-def cut_bits(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
-    """Cut a word of 23 - m tail bits at the quantum as the mode asks; `lost`: there was more below."""
+def cut_bits(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any) -> Any:
+    """Cut a word of 23 - m tail bits, and a rest below them, at the quantum as the mode asks.
+
+    The rest is NaN beside an infinity, whose tail is zero and stays so.
+    """
 
 
 @chosen_by_type(cut_bits)
-def _(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
-    return _cut_by_table if to.instance_class is OffsetDeterministic else _cut_by_draw
+def _(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any) -> Any:
+    return _CUTS[to.instance_class]
 
 
-def _cut_by_table(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+def _cut_by_table(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any) -> Any:
     # The last bit of S and the first of the tail stand together: 2 (tail >= 1/2) + 4 odd after a shift.
     one = np.uint32(1)
     half = np.uint32(to.shift - one)
     upper = np.uint32(right(word, half) & np.uint32(3))
     lower = np.uint32(word & np.uint32(left(one, half) - one))
-    below = np.uint32(1) if (lower != np.uint32(0)) | lost else np.uint32(0)
+    tail = np.uint32(1) if (lower != np.uint32(0)) | below | (rest > np.float32(0.0)) else np.uint32(0)
     negative = left(right(bits, np.uint32(31)), np.uint32(3))
-    index = np.uint32(np.uint32(below | left(upper, one)) | negative)
+    index = np.uint32(np.uint32(tail | left(upper, one)) | negative)
     up = np.uint32(right(to.table, index) & one)
     return left(np.uint32(right(word, to.shift) + up), to.shift)
 
 
-def _cut_by_draw(word: Any, lost: Any, bits: Any, to: Any, draw: Any) -> Any:
+def _cut_by_draw(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any) -> Any:
     # Variant A as it is told: the N bits of the draw are added to the tail, the carry goes out, the tail
-    # goes away. Tail bits below the draw's last one cannot carry, and so what was lost does not matter.
+    # goes away. Tail bits below the draw's last one cannot carry, and so the rest does not matter.
     return np.uint32(np.uint32(word + left(draw, to.lift)) & to.kept)
+
+
+def _cut_by_lots(word: Any, rest: Any, below: Any, bits: Any, to: Any, draw: Any) -> Any:
+    one = np.uint32(1)
+    # 1. The rest in units of the last guard bit: 2^-E times 2^(23 + up). The fraction is only remembered.
+    inverse = float_of(np.uint32(np.uint32(254 << 23) - np.uint32(word & _EXPONENT32)))
+    scaled = (rest * inverse) * to.scale
+    scaled = scaled if abs(scaled) < np.float32(1 << 24) else np.float32(0.0)  # NaN beside an infinity
+    whole = np.floor(scaled)
+    # 2. The guard bits: those of the word, then those of the rest, which counts from one ulp below the
+    #    word's successor where it is negative.
+    own = left(np.uint32(word & np.uint32(left(one, to.shift) - one)), to.up)
+    more = np.uint32(np.int32(whole)) + left(np.uint32(below), to.up)
+    guard = np.uint32(own + np.uint32(more))
+    kept = right(guard, to.down)
+    lost = (left(kept, to.down) != guard) | (whole != scaled)
+    # 3. The spare ones are rounded away as the variant does, then R carries at 2^N.
+    sticky = np.uint32(kept | (to.sticky if lost else np.uint32(0)))
+    odd = np.uint32(right(sticky, to.spare) & to.sticky)
+    tail = right(np.uint32(np.uint32(sticky + to.addend) + odd), to.spare)
+    up = right(np.uint32(tail + draw), to.random_bits)
+    return left(np.uint32(right(word, to.shift) + up), to.shift)
+
+
+_CUTS = {
+    OffsetDeterministic: _cut_by_table,
+    OffsetStochastic: _cut_by_draw,
+    OffsetLots: _cut_by_lots,
+}
 
 
 def _round_word32(x: Any, residual: Any, to: Any, draw: Any) -> Any:
@@ -375,6 +408,7 @@ _ALGORITHMS = {
     BitsNearest: _round_bits,
     OffsetDeterministic: _round_by_offset,
     OffsetStochastic: _round_by_offset,
+    OffsetLots: _round_by_offset,
     Flushed: _flush,
     Wrapped: _wrap,
     Ranged: _bound,
@@ -507,7 +541,8 @@ def quotient(a: Any, a_low: Any, b: Any) -> Any:
 
     The remainder a - q b is exact; its quotient is off by a few 2^-53 of itself. It is used for its
     integer part in units of 2^-10 ulp(q) and for being an integer there: the true one is a multiple of
-    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer.
+    b's last bit, 2^-24 of such a unit, and so lies on the same side of every integer. With a_low = 0 the
+    quotient of the remainder is rounded once, and b may have up to 44 bits.
     """
     q = a / b
     p, low = two_product(q, b)

@@ -1,0 +1,100 @@
+"""Casts, codes, and what an array's values have in common."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emunum.formats import Cast, Format, Special
+from emunum.kernels import contract
+from emunum.kernels.contract import Extent, Operation
+from emunum.kernels.cpu import codes, elementwise
+from emunum.kernels.cpu.calls import ANY, Array, Counts, counted, random_of, share_elements
+from emunum.kernels.random import Key
+
+
+def cast(
+    x: NDArray[np.floating[Any]],
+    to: Cast,
+    key: Key,
+    *,
+    out: Array | None = None,
+    counts: Counts | None = None,
+) -> Array:
+    """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws.
+
+    `out`, contiguous and of x's shape, takes the result in place of a new array.
+    """
+    narrow = x.dtype == np.float32
+    if to.format.special is Special.SCALE:
+        return _cast_to_scale(x, to, key, out)
+    lowered = counted(to, counts) or contract.lower_conversion(to, ANY if narrow else None)
+    random = random_of(to, key, Operation.CAST)
+    result = np.empty(x.shape, np.float32) if out is None else out
+    source, target = np.ascontiguousarray(x).reshape(-1), result.reshape(-1)
+
+    share_elements(partial(elementwise.cast, source, target, lowered, random), target.size, counts)
+    return result
+
+
+def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array | None) -> Array:
+    """Scales have no zero and no sign: what rounds to 0 is the smallest one, 0 and negatives are NaN."""
+    with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        source = np.ascontiguousarray(x, np.float64).reshape(-1)
+    result = np.empty(x.shape, np.float32) if out is None else out
+    target = result.reshape(-1)
+    lowered, random = contract.lower_conversion(to, None), random_of(to, key, Operation.CAST)
+    share_elements(partial(elementwise.cast, source, target, lowered, random), target.size)
+    target[target == 0] = np.float32(to.format.smallest)
+    target[~(source > 0)] = np.nan
+    return result
+
+
+def measure(x: Array) -> Extent:
+    """Return an extent that holds every finite value of x."""
+    fractions, least, greatest = map(int, codes.measure(np.ascontiguousarray(x).reshape(-1)))
+    if greatest == 0:
+        return Extent(1, 0, 1)
+    trailing = (fractions & -fractions).bit_length() - 1 if fractions else 23
+    return Extent(24 - trailing, least - 150 + trailing, greatest - 126)
+
+
+def encode(x: Array, format: Format) -> NDArray[np.unsignedinteger[Any]]:
+    """Return the codes of values of a format, uint8, uint16 or uint32; ValueError names a stranger."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    out = np.empty(flat.size, contract.code_dtype(format))
+    if format.fixed_point:
+        with np.errstate(invalid="ignore"):
+            integers = np.where(abs(flat) <= -format.min, flat / np.float32(format.smallest), 0).astype(
+                np.int64
+            )
+        out[:] = integers & (format.code_count - 1)
+        strangers = np.flatnonzero(decode(out, format).view(np.uint32) != flat.view(np.uint32))
+        wrong = strangers[:1].tolist()
+    else:
+        layout = contract.lower_codes(format)
+        found = share_elements(partial(codes.encode, flat, out, layout), flat.size)
+        wrong = [index for index in found if index >= 0]
+    if wrong:
+        value = float(flat[wrong[0]])
+        raise ValueError(
+            f"{value!r} (element {wrong[0]}) is not a value of {format}. Round first, for example with "
+            f"emunum.quantize(x, {format.name!r})."
+        )
+    return out.reshape(x.shape)
+
+
+def decode(code: NDArray[np.unsignedinteger[Any]], format: Format) -> Array:
+    """Return the values of codes of any shape."""
+    flat = np.ascontiguousarray(code).reshape(-1)
+    if format.fixed_point:
+        integers = flat.astype(np.int64)
+        integers -= integers >> (format.bits - 1) << format.bits  # two's complement
+        return (integers * format.smallest).astype(np.float32).reshape(code.shape)
+    out = np.empty(flat.size, np.float32)
+    layout = contract.lower_codes(format)
+    share_elements(partial(codes.decode, flat, out, layout), flat.size)
+    return out.reshape(code.shape)

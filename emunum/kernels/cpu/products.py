@@ -1,0 +1,182 @@
+"""Matrix products in every order of summation, and the sums that are matrix products with ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emunum.formats import Accumulator, Cast, Order
+from emunum.kernels import contract
+from emunum.kernels.contract import Extent, Operation
+from emunum.kernels.cpu import integers, orders
+from emunum.kernels.cpu import matmul as sequential
+from emunum.kernels.cpu.calls import ANY, Array, Counts, Result, counted, drop_of, key_words
+from emunum.kernels.cpu.conversions import measure
+from emunum.kernels.cpu.threads import get_threads, share
+from emunum.kernels.random import Key
+
+_NARROW = 32  # outputs with fewer columns than this are computed transposed
+_PANEL = 1 << 18  # numbers of a transposed left operand copied at a time
+
+
+def matmul(
+    a: Array,
+    b: Array,
+    product: Cast | None,
+    accumulator: Cast | Accumulator,
+    key: Key,
+    *,
+    result: Cast | None = None,
+    extents: tuple[Extent, Extent] | None = None,
+    origin: tuple[int, int] = (0, 0),
+    operation: Operation = Operation.MATMUL,
+    counts: Counts | None = None,
+) -> Array:
+    """acc = round(acc + round(a[i, k] b[k, j])), k = 0, 1, ..., from +0; a (M, K), b (K, N) -> (M, N).
+
+    `product` None leaves the products exact (fma). `result` rounds once more at the end. `extents` bound
+    what a and b hold and are measured where not given. `origin` is the (row, column) of the output's
+    first entry in a larger product of which this is a part: its random bits are that entry's.
+    """
+    summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
+    contract.require_arithmetic(product, summation.cast, summation.outer, result)
+    kernel, how = order_kernel(product, summation, *(extents or (measure(a), measure(b))), a.shape[1], counts)
+    last = summation.last
+
+    def fill(a: Array, b: Array, out: Array, place: tuple[Any, ...]) -> None:
+        def job(tile: tuple[int, int, int, int]) -> None:
+            kernel(a, b, out, how, place, tile)
+            if result is not None:
+                r0, r1, c0, c1 = tile
+                _with_zeros_of(last, out[r0:r1, c0:c1])
+                bits = contract.draw_bits(result)
+                lowered = counted(result, counts) or contract.lower_conversion(result, ANY)
+                sequential.round_result(out, lowered, bits, drop_of(result, bits), place, tile)
+
+        _share_tiles(job, out.shape, a.shape[1], counts)
+
+    tail = (np.uint32(operation), *key_words(key))
+    (m, terms), n = a.shape, b.shape[1]
+    if n >= _NARROW or n >= m:
+        out = np.empty((m, n), np.float32)
+        place = (origin[1], 0, 1, origin[0], 1, 0, *tail)
+        fill(np.ascontiguousarray(a), np.ascontiguousarray(b), out, place)
+        return _with_zeros_of(result or last, out)
+    out = np.empty((n, m), np.float32)
+    left = np.ascontiguousarray(b.T)
+    rows = max(_PANEL // max(terms, 1), 256)
+    for begin in range(0, m, rows):
+        panel = np.ascontiguousarray(a[begin : begin + rows].T)
+        part = np.empty((n, panel.shape[1]), np.float32)
+        fill(left, panel, part, (origin[1], 1, 0, origin[0] + begin, 0, 1, *tail))
+        out[:, begin : begin + rows] = part
+    return _with_zeros_of(result or last, np.ascontiguousarray(out.T))
+
+
+def order_kernel(
+    product: Cast | None, accumulator: Accumulator, a: Extent, b: Extent, terms: int, counts: Counts | None
+) -> tuple[Callable[..., None], tuple[Any, ...]]:
+    """Return the kernel of an order of summation and what it needs to know: kernel(a, b, out, how, ...)."""
+    inner, outer = accumulator.cast, accumulator.outer or accumulator.cast
+    one_zero = product is not None and not product.format.has_negative_zero
+    one_zero &= inner.format.has_negative_zero
+    signs = inner.mode.negative_zero_sums  # +0 + -0 is -0 there, and +0 elsewhere
+    to_product = contract.lower_product(product, a, b, one_zero, zero_sign=signs)
+    exact = a.times(b)
+    term = Extent.of(product.format) if product else exact
+    carrier = np.float64 if product is None and not exact.exact_in_float32 else np.float32
+    own = Extent.of(inner.format)
+    one_zero = outer.format.has_negative_zero and not inner.format.has_negative_zero
+    signs |= accumulator.order is Order.KAHAN  # elsewhere sums begin with +0, and never become -0
+    to_sum = contract.lower_sum(inner, own, term, carrier, one_zero, signs)  # a partial sum and a term
+    to_tree = contract.lower_sum(inner, own, own)  # two partial sums
+    to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
+    to_result = counted(inner, counts) or contract.lower_conversion(inner, None)
+    if counts is not None:
+        to_product = to_product if product is None else contract.counted(product, counts)
+        to_sum = to_tree = contract.counted(inner, counts, sums=True)
+        to_outer = contract.counted(outer, counts, sums=True)
+    width = contract.draw_bits(product, inner)
+    random = (width, drop_of(product, width), drop_of(inner, width))
+    outer_width = contract.draw_bits(outer)
+    outer_random = (outer_width, drop_of(outer, outer_width))
+
+    match accumulator.order:
+        case Order.CHUNKED:
+            how = (to_product, to_sum, to_outer, accumulator.chunk, random, outer_random)
+            return orders.matmul_chunked, how
+        case Order.PAIRWISE:
+            return orders.matmul_pairwise, (to_product, to_sum, to_tree, random)
+        case Order.KAHAN:
+            return orders.matmul_kahan, (to_product, to_sum, to_tree, random)
+        case Order.EXACT:
+            zero_down = inner.mode.negative_zero_sums
+            return orders.matmul_exact, (
+                to_product, to_result, zero_down, contract.slices_of(term, terms), random,
+            )  # fmt: skip
+        case Order.TENSOR_CORE:
+            core = accumulator.core
+            assert core is not None
+            if product is not None:
+                raise ValueError(
+                    f"tensor core {core.name} keeps products exact: {product.format} cannot round them. "
+                    "Leave the product format out."
+                )
+            promotes = accumulator.chunk is not None
+            chunk = accumulator.chunk or max(terms, 1)
+            return orders.matmul_tensor_core, (
+                to_result, to_outer, core.terms, core.fraction_bits, chunk, promotes, outer_random,
+            )  # fmt: skip
+        case Order.SEQUENTIAL:
+            if not any(cast is not None and cast.stochastic for cast in (product, inner)):
+                return sequential.matmul_plain, (to_product, to_sum)
+            return sequential.matmul_random, (to_product, to_sum, random)
+
+
+def matmul_integers(a: Any, b: Any, bits: int, wraps: bool) -> tuple[NDArray[np.int32], int]:
+    """acc = acc + a[i, k] b[k, j] of int8 matrices (M, K), (K, N) in integers of `bits` bits, 2..32.
+
+    Beyond their range sums saturate or wrap. Returns the int32 product and how many additions left it.
+    """
+    x, y = np.ascontiguousarray(a, np.int8), np.ascontiguousarray(b, np.int8)
+    out = np.empty((x.shape[0], y.shape[1]), np.int32)
+    if bits == 32 and x.shape[1] < 1 << 17:  # 2^17 products of at most 2^14 each
+        _share_tiles(lambda tile: integers.matmul_wide(x, y, out, tile), out.shape, work=x.shape[1])
+        return out, 0
+    counts = _share_tiles(
+        lambda tile: integers.matmul_narrow(x, y, out, bits, wraps, tile), out.shape, work=x.shape[1]
+    )
+    return out, sum(map(int, counts))
+
+
+def column_sum(x: Array, accumulator: Cast | Accumulator, key: Key, counts: Counts | None = None) -> Array:
+    """acc = round(acc + x[i, j]), i = 0, 1, ..., from +0, or in another order; x (M, N) -> (N,)."""
+    ones = np.ones((1, x.shape[0]), np.float32)
+    out = matmul(ones, x, None, accumulator, key, operation=Operation.COLUMN_SUM, counts=counts)
+    return out.reshape(-1)
+
+
+def _share_tiles(
+    job: Callable[[tuple[int, int, int, int]], Result],
+    shape: tuple[int, int],
+    work: int,
+    counts: Counts | None = None,
+) -> list[Result]:
+    rows, columns = shape
+    total = rows * columns * work
+    if counts is not None:
+        return [job((0, rows, 0, columns))]
+    if rows >= get_threads():
+        return share(lambda begin, end: job((begin, end, 0, columns)), rows, total)
+    return share(lambda begin, end: job((0, rows, begin, end)), columns, total, grain=64)
+
+
+def _with_zeros_of(to: Cast, out: Array) -> Array:
+    """Formats without -0 have one zero. Inside a sum in such a format its sign decides nothing."""
+    if not to.format.has_negative_zero:
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            out += np.float32(0.0)
+    return out
