@@ -116,6 +116,23 @@ LARGEST = [
 ]
 
 
+def test_a_quotient_beyond_127_is_cut_on_both_sides() -> None:
+    # Where s is max|x| / 127 rounded down, max|x| / s lies above 127: away from zero is 128, or -128.
+    rng = np.random.default_rng(2)
+    found = [
+        x
+        for x in rng.uniform(1, 2, 50).astype(F32)
+        if Fraction(float(F32(x / np.float64(127)))) * 127 < float(x)
+    ]
+    assert len(found) > 10
+    for x in found:
+        pair = np.array([x, -x], F32)
+        for mode in (Mode.UP, Mode.DOWN):
+            q = quantize_int8(pair, _to(mode), Key(0))
+            assert abs(Fraction(float(x)) / Fraction(float(q.scale))) > 127
+            assert q.codes.tolist() == [127, -127]
+
+
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("largest", LARGEST)
 def test_the_scale_follows_from_the_largest_magnitude(largest: float, scale: Scale) -> None:
