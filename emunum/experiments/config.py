@@ -74,6 +74,7 @@ class RunConfig:
             if (name := getattr(self, field)) is not None and self.policy != INTEGER:
                 self._settle(field, Format.from_name(name).name)
         self._settle("per_channel", bool(self.per_channel))
+        self._settle("order", re.sub(r":0+(?=\d)", ":", self.order))
         parse_scheme(self.init)
         for field in ("epochs", "batch_size"):
             self._settle(field, _whole(field, getattr(self, field), " of at least 1"))
@@ -155,11 +156,15 @@ class RunConfig:
         self._settle("format", INTEGER)
         if self.order != "sequential" or self.outer is not None:
             raise ValueError("--order and --outer are for float sums: those of --policy int8 are integers.")
+        if self.overflow in (Overflow.IEEE, Overflow.PROPAGATE):
+            raise ValueError(f"--overflow {self.overflow!r}: integers saturate (auto does, too) or wrap.")
         width = re.fullmatch(r"int(\d{1,2})", self.accumulator or "int32")
         if width is None:
             raise ValueError(
                 f"--accumulator {self.accumulator!r} with --policy int8: its sums are int2..int32."
             )
+        if self.accumulator is not None:
+            self._settle("accumulator", f"int{int(width[1])}")
         if self.scale not in list(Scale):
             raise unknown("scale", self.scale, Scale)
         if self.master not in MASTERS:

@@ -84,7 +84,7 @@ class Training:
         seed = config.seed if config.rounding_seed is None else config.rounding_seed
         self._events = EventLog() if events else None
         self._arith = bind(config.build_policy(), Key(seed), strict=strict, events=self._events)
-        self.steps = 0
+        self.steps = self._overflows = 0
         self.params = self._initial()
         self.state = self.optimizer.state(self.params)
 
@@ -126,8 +126,7 @@ class Training:
     @property
     def accumulator_overflows(self) -> int | None:
         """Additions that left the accumulator of policy int8 so far; None where sums are floats."""
-        arith = self._arith
-        return arith.overflows.total() if isinstance(arith, IntegerArithmetic) else None
+        return self._overflows if isinstance(self._arith, IntegerArithmetic) else None
 
     @property
     def weights_sha256(self) -> str:
@@ -156,12 +155,14 @@ class Training:
         """The events since the last call, without those of measurements."""
         rows: list[EventRow] = []
         for place, role, entry in self._events.drain() if self._events else ():
-            if place[0][1] not in (Phase.TRAIN, Phase.UPDATE, Phase.INITIAL):
+            phase = place[0][1]
+            if phase not in (Phase.TRAIN, Phase.UPDATE, Phase.INITIAL):
                 continue
+            of_role = _PASSES.get(Role[role.upper()], "forward")
             rows.append(
                 {
                     "layer": self.model.name_of(place[1][0]) if len(place) > 1 else "loss",
-                    "pass": _PASSES.get(Role[role.upper()], "forward"),
+                    "pass": "initial" if phase == Phase.INITIAL else of_role,
                     "role": role,
                     **dict(zip(EVENTS, map(int, entry.counts), strict=True)),
                     "forward_error": entry.forward,
@@ -179,6 +180,7 @@ class Training:
 
     def _step(self, rows: Any) -> float:
         config, params = self.config, self.params
+        before = self._arith.overflows.total() if isinstance(self._arith, IntegerArithmetic) else 0
         arith = self._arith.at(self.steps, Phase.TRAIN)
         x = arith.cast(Role.INPUT, self.split.x_train[rows], part=0)
         target = arith.cast(Role.INPUT, self.split.y_train[rows], part=1)
@@ -190,6 +192,8 @@ class Training:
             self._arith.at(self.steps, Phase.UPDATE), params, grads, self.state, config.loss_scale
         )
         self.steps += 1
+        if isinstance(self._arith, IntegerArithmetic):
+            self._overflows += self._arith.overflows.total() - before
         if not math.isfinite(loss):
             raise DivergedError(f"the loss became {loss} at step {self.steps}")
         if not all(np.isfinite(w).all() for w in self.named_weights().values()):

@@ -10,7 +10,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import FLOAT32, Cast, Format
+from emunum.formats import FLOAT32, Cast, Format, Overflow
 from emunum.kernels import cpu
 from emunum.kernels.contract import Event
 from emunum.kernels.random import Key
@@ -115,9 +115,9 @@ class IntegerArithmetic(Arithmetic):
     """The same operations on int8 tensors (Scaled) and float32 arrays, as an IntegerPolicy has them.
 
     Operands of matrix products are int8 with a scale; their sums are integers whose scale is the product
-    of the operands'. A bias is rounded to such an integer and added exactly. Everything else (the loss
-    gradient, the update) is float32 arithmetic on float32 values. A weight matrix with a scale a row is
-    given one scale where the rows are summed over: dx = dy w.
+    of the operands'. A bias is rounded to such an integer, of at most 24 bits, and added as products are.
+    Everything else (the loss gradient, the update) is float32 arithmetic on float32 values. A weight
+    matrix with a scale a row is given one scale where the rows are summed over: dx = dy w.
     """
 
     policy: IntegerPolicy  # type: ignore[assignment]
@@ -140,15 +140,11 @@ class IntegerArithmetic(Arithmetic):
         a, b = (
             operand
             if np.size(operand.scale) == 1 or operand.scale.shape[axis] == 1
-            else self._int8(operand, self.policy.cast, self._key(role, part), self.policy.scale)
+            else self._int8(operand, self.policy.cast, self.key.fold(role, part, 2), self.policy.scale)
             for operand, axis in ((a, 1), (b, 0))
         )
         out, overflows = matmul_int8(a, b, self.policy.accumulator, backend=self.backend)
-        self.overflows[role.name.lower()] += overflows
-        if self.events is not None:
-            counts = self._entry(role).counts
-            counts[Event.OVERFLOW] += overflows
-            counts[Event.ROUNDINGS] += a.codes.shape[0] * b.codes.size
+        self._note(role, overflows, a.codes.shape[0] * b.codes.size)
         return out
 
     def column_sum(self, x: Any, role: Role, part: int = 0) -> Any:
@@ -161,12 +157,14 @@ class IntegerArithmetic(Arithmetic):
         """a + b: of an integer tensor and float32 numbers, which are rounded to its scale; else float32."""
         if not isinstance(a, Scaled):
             return self._out(self.backend.add(self.values(a), self.values(b), _FLOAT32, self.key))
-        bits = self.policy.accumulator.bits
-        wide = replace(self.policy.cast, format=Format.from_name(f"q{min(bits, 24)}.0"))
-        b = self.backend.rescale(self.values(b), np.float64(1), a.scale, wide, self._key(role, part))
-        top = np.int64(1) << (bits - 1)
-        codes = np.clip(a.codes + b.astype(np.int64), -top, top - 1)
-        return Scaled(codes=codes, scale=a.scale)
+        accumulator = self.policy.accumulator
+        wide = replace(self.policy.cast, format=Format.from_name(f"q{min(accumulator.bits, 24)}.0"))
+        b = self.backend.rescale(self.values(b), np.float64(1), a.scale, wide, self.key.fold(role, part, 1))
+        total, top = a.codes + b.astype(np.int64), np.int64(1) << (accumulator.bits - 1)
+        self._note(role, int(((total >= top) | (total < -top)).sum()), total.size)
+        if accumulator.overflow is Overflow.WRAP:
+            return Scaled(codes=((total + top) & (2 * top - 1)) - top, scale=a.scale)
+        return Scaled(codes=np.clip(total, -top, top - 1), scale=a.scale)
 
     def subtract(self, a: Any, b: Any, role: Role, part: int = 0) -> Array:
         """a - b in float32."""
@@ -192,6 +190,13 @@ class IntegerArithmetic(Arithmetic):
         if isinstance(x, Scaled):
             return replace(x, codes=np.where(condition, x.codes, x.codes.dtype.type(0)))
         return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+
+    def _note(self, role: Role, overflows: int, additions: int) -> None:
+        self.overflows[role.name.lower()] += overflows
+        if self.events is not None:
+            counts = self._entry(role).counts
+            counts[Event.OVERFLOW] += overflows
+            counts[Event.ROUNDINGS] += additions
 
     def _int8(self, x: Any, to: Cast, key: Key, scale: Scale, axis: int | None = None) -> Scaled:
         source = x if isinstance(x, Scaled) else plain(x)

@@ -161,7 +161,7 @@ def sum(
     if not -array.ndim <= axis < array.ndim:
         raise ValueError(f"axis {axis} is out of range: x has {array.ndim} axes.")
     moved = np.moveaxis(array, axis, 0)
-    columns = moved.reshape(moved.shape[0], -1)
+    columns = moved.reshape(moved.shape[0], int(np.prod(moved.shape[1:])))
     how = accumulator_of(accumulator, rounding, overflow, order, outer, random_bits)
     return cpu.column_sum(columns, how, Key(seed)).reshape(moved.shape[1:])
 
@@ -184,11 +184,9 @@ def matmul_error(a: ArrayLike, b: ArrayLike, **options: Any) -> Errors:
     The exact product is taken in float64, whose error is far below any here; u is the unit roundoff of
     the format the sums end in.
     """
-    accumulator = options.get("accumulator", "float32")
-    if isinstance(accumulator, Accumulator):
-        last = accumulator.last.format
-    else:
-        last = _format(options.get("outer") or accumulator)
+    names = ("accumulator", "rounding", "overflow", "order", "outer", "random_bits")
+    given = {name: options[name] for name in names if name in options}
+    last = accumulator_of(**_ACCUMULATOR | given).last.format
     return errors_of(_carrier(a, "a"), _carrier(b, "b"), matmul(a, b, **options), last)
 
 
@@ -245,8 +243,19 @@ def _cast(format: str | Format, rounding: str | Mode, overflow: str, random_bits
     )
 
 
+_ACCUMULATOR: dict[str, Any] = {
+    "accumulator": "float32",
+    "rounding": "nearest",
+    "overflow": "auto",
+    "order": "sequential",
+    "outer": None,
+    "random_bits": DEFAULT_RANDOM_BITS,
+}
+"""matmul's defaults."""
+
+
 def accumulator_of(
-    format: str | Format | Accumulator,
+    accumulator: str | Format | Accumulator,
     rounding: str | Mode,
     overflow: str,
     order: str,
@@ -254,11 +263,11 @@ def accumulator_of(
     random_bits: int,
 ) -> Accumulator:
     """Return the accumulator that names describe, or the one given in place of a format."""
-    if isinstance(format, Accumulator):
+    if isinstance(accumulator, Accumulator):
         if order != "sequential" or outer is not None:
             raise ValueError("an Accumulator has an order and an outer sum of its own: leave them out here.")
-        return format
-    inner = _cast(format, rounding, overflow, random_bits)
+        return accumulator
+    inner = _cast(accumulator, rounding, overflow, random_bits)
     last = None if outer is None else _cast(outer, rounding, overflow, random_bits)
     return parse_accumulator(order, inner, last)
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from fractions import Fraction
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import Cast, Format, Overflow
+from emunum.formats import FLOAT32, Cast, Format, Overflow
+from emunum.formats.exact import round_exact
 from emunum.kernels import cpu
 from emunum.kernels.random import Key
 
@@ -79,25 +81,45 @@ def quantize_int8(
 
     `to` rounds into int8; its mode is used. Raises ValueError where x is not finite.
     """
-    codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (np.asarray(x), np.float64(1))
-    others = None if axis is None else tuple(n for n in range(codes.ndim) if n != axis % codes.ndim)
-    magnitudes = np.abs(codes.astype(np.float64)) * own
-    largest = magnitudes.max(axis=others, keepdims=axis is not None, initial=0)
-    if not np.isfinite(largest).all():
+    codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (np.asarray(x), np.asarray(1.0))
+    if axis is not None and not -codes.ndim <= axis < codes.ndim:
+        raise ValueError(f"axis {axis} is out of range: the tensor has {codes.ndim} axes.")
+    if not np.isfinite(codes).all():
         raise ValueError("an int8 tensor cannot hold NaN or infinities. Clip or drop them first.")
-    s = _scale_of(largest, scale)
+    if axis is None:
+        s = _scale_of(codes, own, scale)
+    else:
+        wide = np.broadcast_to(own, codes.shape)
+        channels = zip(np.moveaxis(codes, axis, 0), np.moveaxis(wide, axis, 0), strict=True)
+        one = [codes.shape[axis] if n == axis % codes.ndim else 1 for n in range(codes.ndim)]
+        s = np.array([_scale_of(*channel, scale) for channel in channels], np.float64).reshape(one)
     q = np.clip(backend.rescale(codes, own, s, to, key), -LARGEST, LARGEST)
     return Scaled(codes=q.astype(np.int8), scale=s)
 
 
-def _scale_of(largest: Any, scale: Scale) -> NDArray[np.float64]:
+def _scale_of(codes: Any, own: Any, scale: Scale) -> NDArray[np.float64]:
+    """The scale of max|codes own| / 127, which is taken exactly."""
+    sizes = np.abs(codes.astype(np.float64)) * own
+    top = sizes.max(initial=0.0)
+    if top == 0:
+        return np.asarray(1.0)
+    near = np.flatnonzero(sizes.reshape(-1) >= top * (1 - 2.0**-51))  # rounded, the greatest is one of these
+    wide = np.broadcast_to(own, codes.shape).reshape(-1)
+    flat = codes.reshape(-1)
+    pairs = {(abs(flat[n].item()), wide[n].item()) for n in near[:_MOST]}
+    largest = max(Fraction(code) * Fraction(factor) for code, factor in pairs) / LARGEST
     if scale is Scale.POWER_OF_TWO:
-        _, exponent = np.frexp(largest / LARGEST)
-        below = np.ldexp(0.5, exponent)  # 2^(exponent - 1); enough where 127 times it reaches the largest
-        s = np.where(below * LARGEST >= largest, below, 2 * below)
-    else:
-        s = (largest / LARGEST).astype(np.float32).astype(np.float64)
-    return np.asarray(np.where(s > 0, s, 1.0))
+        exponent = largest.numerator.bit_length() - largest.denominator.bit_length() - 1
+        while Fraction(2) ** exponent < largest:
+            exponent += 1
+        return np.asarray(2.0**exponent)
+    s = round_exact(largest, _FLOAT32)
+    if s == float("inf"):
+        raise ValueError(f"the scale of {float(top)!r} is beyond float32. Divide the tensor first.")
+    return np.asarray(max(s, FLOAT32.smallest))
+
+
+_FLOAT32, _MOST = Cast(format=FLOAT32), 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +147,11 @@ def matmul_int8(
     Returns the product, whose scale is that of a times that of b, and how many additions left the range.
     Raises ValueError where a scale varies along k: it cannot be taken out of the sum.
     """
+    for operand in (a, b):
+        if operand.codes.dtype != np.int8:
+            raise ValueError(
+                f"codes are {operand.codes.dtype}: products take int8. Requantise with quantize_int8 first."
+            )
     if np.shape(a.scale)[-1:] not in ((), (1,)) or np.shape(b.scale)[:1] not in ((), (1,)):
         raise ValueError("a scale that varies along the summed axis cannot be taken out of the sum.")
     wraps = accumulator.overflow is Overflow.WRAP

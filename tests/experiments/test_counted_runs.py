@@ -163,7 +163,6 @@ def test_a_diverging_run_keeps_the_rows_of_its_epochs(tmp_path: Path) -> None:
     assert all(json.loads(line)["events"] for line in lines)
 
 
-@pytest.mark.xfail(strict=True, reason="the initial cast of master weights has a row beside the updates'")
 def test_a_place_has_one_row_an_epoch() -> None:
     for epoch in _epochs(_config(format="e4m3")):
         places = [(row["layer"], row["pass"], row["role"]) for row in epoch.events]

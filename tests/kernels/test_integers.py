@@ -102,9 +102,6 @@ def test_threads_and_memory_order_decide_nothing(bits: int, wraps: bool, threads
         assert overflows == of_one_row
 
 
-@pytest.mark.xfail(
-    strict=True, reason="codes beyond int8 are cut to their last 8 bits without a word: 300 becomes 44"
-)
 def test_codes_beyond_int8_are_refused_or_multiplied_as_they_are() -> None:
     try:
         out, _ = cpu.matmul_integers(np.array([[300]], np.int32), np.ones((1, 1), np.int8), 32, False)

@@ -150,7 +150,9 @@ def matmul_integers(a: Any, b: Any, bits: int, wraps: bool) -> tuple[NDArray[np.
 
     Beyond their range sums saturate or wrap. Returns the int32 product and how many additions left it.
     """
-    x, y = np.ascontiguousarray(a, np.int8), np.ascontiguousarray(b, np.int8)
+    if a.dtype != np.int8 or b.dtype != np.int8:
+        raise ValueError(f"integer products take int8 matrices, not {a.dtype} and {b.dtype}.")
+    x, y = np.ascontiguousarray(a), np.ascontiguousarray(b)
     out = np.empty((x.shape[0], y.shape[1]), np.int32)
     if bits == 32 and x.shape[1] < 1 << 17:  # 2^17 products of at most 2^14 each
         _share_tiles(lambda tile: integers.matmul_wide(x, y, out, tile), out.shape, work=x.shape[1])
