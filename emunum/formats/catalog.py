@@ -90,7 +90,7 @@ def parse_format(name: str) -> Format:
         try:
             return _flushed(parse_format(key.removesuffix(_FLUSHED)))
         except ValueError as error:
-            raise ValueError(f"format {name!r}: {error}") from None
+            raise ValueError(f"unknown format {name!r}: {error}") from None
     canonical = ALIASES.get(key, key)
     if canonical in NAMED:
         return NAMED[canonical]

@@ -85,12 +85,15 @@ def test_events_are_printed_as_a_table_and_kept_in_the_history(emunum, folder):
     assert "absorbed" not in silent.out
     rows = [re.findall(r"[^\s│┃|]+", line) for line in result.out.splitlines()]
     found = {
-        (row[0], row[1]): row for row in rows if len(row) > 3 and row[1] in ("forward", "backward", "update")
+        (row[0], row[1]): row
+        for row in rows
+        if len(row) > 3 and row[1] in ("forward", "backward", "update", "initial")
     }
     assert set(found) == {
         ("0.Linear", "forward"),
         ("0.Linear", "backward"),
         ("0.Linear", "update"),
+        ("0.Linear", "initial"),
         ("loss", "forward"),
         ("loss", "backward"),
     }

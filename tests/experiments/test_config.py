@@ -100,7 +100,17 @@ def test_names_are_settled_on_their_canonical_spelling(given, canonical):
 @pytest.mark.parametrize("run_id", STORED_IDS)
 def test_a_run_id_is_the_stored_digest_of_the_sorted_json(run_id):
     config = RunConfig(**STORED_IDS[run_id])
-    text = json.dumps(dict(sorted(config.as_dict().items())))
+    later = {
+        "order": "sequential",
+        "outer": None,
+        "scale": "absmax",
+        "per_channel": False,
+        "master": "float32",
+    }
+    options = {
+        key: value for key, value in config.as_dict().items() if key not in later or value != later[key]
+    }
+    text = json.dumps(dict(sorted(options.items())))
     assert config.run_id == hashlib.sha256(text.encode()).hexdigest()[:12] == run_id
 
 

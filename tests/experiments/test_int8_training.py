@@ -308,8 +308,8 @@ def test_the_events_of_int8_are_the_additions() -> None:
         *((layer, "backward", "gradient") for layer in ("0.Linear", "2.Linear")),
         ("2.Linear", "backward", "error"),
     }
-    # Products x w^T over 1437 samples an epoch: 64 terms for 32 outputs, then 32 for 10.
-    for layer, terms in (("0.Linear", 64 * 32), ("2.Linear", 32 * 10)):
+    # Products x w^T over 1437 samples an epoch: 64 terms and a bias for 32 outputs, then 32 for 10.
+    for layer, terms in (("0.Linear", 65 * 32), ("2.Linear", 33 * 10)):
         forward = [row for row in rows if (row["layer"], row["role"]) == (layer, "activation")]
         assert sum(int(row["roundings"]) for row in forward) == 2 * 1437 * terms
 

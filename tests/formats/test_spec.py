@@ -298,7 +298,8 @@ def test_flushed_codes_are_those_of_the_format_but_for_the_subnormals_which_are_
     assert (flushed.max, flushed.min) == (whole.max, whole.min)
     for code in range(whole.code_count):
         value = decode_exact(code, whole)
-        expected = math.copysign(0.0, value) if abs(value) < whole.smallest_normal else value
+        zero = math.copysign(0.0, value) if whole.has_negative_zero else 0.0
+        expected = zero if abs(value) < whole.smallest_normal else value
         np.testing.assert_equal(decode_exact(code, flushed), expected)
 
 
