@@ -241,6 +241,7 @@ def sum_to_odd(a: Any, b: Any) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------
 
 CAST, ADD, SUBTRACT, MULTIPLY, SCALED_ADD_PRODUCT, SCALED_ADD_SUM, COLUMN_SUM, MATMUL = range(8)
+DIVIDE, SQUARE_ROOT, RESCALE = 9, 10, 11
 
 
 @functools.cache

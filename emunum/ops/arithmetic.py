@@ -65,21 +65,33 @@ class Arithmetic:
         return self._out(self.backend.column_sum(plain(x), self.policy.accumulator, key, counts=counts))
 
     def add(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
-        """a + b, broadcast, in the elementwise format."""
-        key, counts = self._key(role, part), self._counts(role)
-        return self._out(self.backend.add(plain(a), plain(b), self.policy.elementwise, key, counts=counts))
+        """a + b, broadcast, in the elementwise format (of UPDATE: in its own), as are the next five."""
+        to, key, counts = self._between(role), self._key(role, part), self._counts(role)
+        return self._out(self.backend.add(plain(a), plain(b), to, key, counts=counts))
 
     def subtract(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
-        """a - b, broadcast, in the elementwise format."""
-        key, counts = self._key(role, part), self._counts(role)
-        to = self.policy.elementwise
+        """a - b, broadcast."""
+        to, key, counts = self._between(role), self._key(role, part), self._counts(role)
         return self._out(self.backend.subtract(plain(a), plain(b), to, key, counts=counts))
 
+    def multiply(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
+        """a b, broadcast."""
+        to, key, counts = self._between(role), self._key(role, part), self._counts(role)
+        return self._out(self.backend.multiply(plain(a), plain(b), to, key, counts=counts))
+
     def scale(self, alpha: float, x: Array, role: Role, part: int = 0) -> Array:
-        """alpha x, the float32 constant alpha, in the elementwise format (of UPDATE: in its own)."""
-        to = self.policy.roles[role] if role is Role.UPDATE else self.policy.elementwise
-        factor, key, counts = np.asarray(alpha, np.float32), self._key(role, part), self._counts(role)
-        return self._out(self.backend.multiply(factor, plain(x), to, key, counts=counts))
+        """alpha x, the float32 constant alpha."""
+        return self.multiply(np.asarray(alpha, np.float32), x, role, part)
+
+    def divide(self, a: Array, b: Array, role: Role, part: int = 0) -> Array:
+        """a / b, broadcast."""
+        to, key, counts = self._between(role), self._key(role, part), self._counts(role)
+        return self._out(self.backend.divide(plain(a), plain(b), to, key, counts=counts))
+
+    def square_root(self, x: Array, role: Role, part: int = 0) -> Array:
+        """sqrt(x)."""
+        to, key, counts = self._between(role), self._key(role, part), self._counts(role)
+        return self._out(self.backend.square_root(plain(x), to, key, counts=counts))
 
     def scaled_add(self, y: Array, alpha: float, x: Array, part: int = 0) -> Array:
         """y + alpha x in the update's format: the product rounded, then the sum."""
@@ -95,6 +107,9 @@ class Arithmetic:
     def select(self, condition: Array, x: Array) -> Array:
         """x where the condition holds, else +0: exact."""
         return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+
+    def _between(self, role: Role) -> Cast:
+        return self.policy.roles[role] if role is Role.UPDATE else self.policy.elementwise
 
     def _key(self, role: Role, part: int) -> Key:
         return self.key.fold(role, part)
@@ -167,13 +182,20 @@ class IntegerArithmetic(Arithmetic):
         return Scaled(codes=np.clip(total, -top, top - 1), scale=a.scale)
 
     def subtract(self, a: Any, b: Any, role: Role, part: int = 0) -> Array:
-        """a - b in float32."""
+        """a - b in float32, as are the next three."""
         return self._out(self.backend.subtract(self.values(a), self.values(b), _FLOAT32, self.key))
 
-    def scale(self, alpha: float, x: Any, role: Role, part: int = 0) -> Array:
-        """alpha x in float32."""
-        factor = np.asarray(alpha, np.float32)
-        return self._out(self.backend.multiply(factor, self.values(x), _FLOAT32, self.key))
+    def multiply(self, a: Any, b: Any, role: Role, part: int = 0) -> Array:
+        """a b."""
+        return self._out(self.backend.multiply(self.values(a), self.values(b), _FLOAT32, self.key))
+
+    def divide(self, a: Any, b: Any, role: Role, part: int = 0) -> Array:
+        """a / b."""
+        return self._out(self.backend.divide(self.values(a), self.values(b), _FLOAT32, self.key))
+
+    def square_root(self, x: Any, role: Role, part: int = 0) -> Array:
+        """sqrt(x)."""
+        return self._out(self.backend.square_root(self.values(x), _FLOAT32, self.key))
 
     def scaled_add(self, y: Any, alpha: float, x: Any, part: int = 0) -> Array:
         """y + alpha x in float32: the product rounded, then the sum."""

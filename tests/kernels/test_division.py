@@ -9,7 +9,7 @@ from typing import Any
 import numba
 import numpy as np
 import pytest
-from oracles import assert_same
+from oracles import DIVIDE, RESCALE, SQUARE_ROOT, assert_same
 
 from emunum.formats import MODES, NAMED, Cast, Format
 from emunum.formats.exact import decode_exact, divide_exact, round_exact, sqrt_exact
@@ -22,7 +22,6 @@ gmpy2 = pytest.importorskip("gmpy2", reason="MPFR is one of the oracles")
 ml_dtypes = pytest.importorskip("ml_dtypes", reason="ml_dtypes is one of the oracles")
 
 F32 = np.float32
-DIVIDE, SQUARE_ROOT, RESCALE = 9, 10, 11
 DIRECTED = {
     "nearest_even": gmpy2.RoundToNearest,
     "toward_zero": gmpy2.RoundToZero,

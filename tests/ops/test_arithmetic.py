@@ -12,10 +12,12 @@ from oracles import (
     ADD,
     CAST,
     COLUMN_SUM,
+    DIVIDE,
     MATMUL,
     MULTIPLY,
     SCALED_ADD_PRODUCT,
     SCALED_ADD_SUM,
+    SQUARE_ROOT,
     SUBTRACT,
     assert_same,
     element_draws,
@@ -23,7 +25,14 @@ from oracles import (
 )
 
 from emunum.formats import Accumulator
-from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
+from emunum.formats.exact import (
+    add_exact,
+    divide_exact,
+    dot_exact,
+    multiply_exact,
+    round_exact,
+    sqrt_exact,
+)
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
 from emunum.ops.arithmetic import Arithmetic
@@ -123,20 +132,23 @@ def test_cast_rounds_to_the_format_of_its_role(arith, policy, role):
 
 
 @pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
-def test_add_and_subtract_broadcast_and_round_to_the_elementwise_format(arith, policy, role):
-    a, b = numbers(7, 5), numbers(5)
-    expected = elementwise(add_exact, policy.elementwise, key_of(role), ADD, a, b)
-    assert_same(arith.add(a, b, role, PART), expected, a, b)
-    expected = elementwise(add_exact, policy.elementwise, key_of(role), SUBTRACT, a, -b)
-    assert_same(arith.subtract(a, b, role, PART), expected, a, b)
-
-
-@pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
-def test_scale_rounds_to_the_elementwise_format_and_for_the_update_to_the_updates_format(arith, policy, role):
-    x = numbers(4, 9)
+def test_arithmetic_broadcasts_and_rounds_to_the_elementwise_format_and_for_the_update_to_its_own(
+    arith, policy, role
+):
+    a, b, key = numbers(7, 5), numbers(5), key_of(role)
     to = policy.roles[role] if role is Role.UPDATE else policy.elementwise
-    expected = elementwise(multiply_exact, to, key_of(role), MULTIPLY, np.full(x.shape, ALPHA), x)
-    assert_same(arith.scale(float(ALPHA), x, role, PART), expected, x)
+    expected = elementwise(add_exact, to, key, ADD, a, b)
+    assert_same(arith.add(a, b, role, PART), expected, a, b)
+    expected = elementwise(add_exact, to, key, SUBTRACT, a, -b)
+    assert_same(arith.subtract(a, b, role, PART), expected, a, b)
+    expected = elementwise(multiply_exact, to, key, MULTIPLY, a, b)
+    assert_same(arith.multiply(a, b, role, PART), expected, a, b)
+    expected = elementwise(multiply_exact, to, key, MULTIPLY, np.full(a.shape, ALPHA), a)
+    assert_same(arith.scale(float(ALPHA), a, role, PART), expected, a)
+    expected = elementwise(divide_exact, to, key, DIVIDE, a, b)
+    assert_same(arith.divide(a, b, role, PART), expected, a, b)
+    expected = elementwise(sqrt_exact, to, key, SQUARE_ROOT, abs(a))
+    assert_same(arith.square_root(abs(a), role, PART), expected, a)
 
 
 def test_scale_takes_its_constant_as_float32(arith):
@@ -231,6 +243,7 @@ def test_every_operation_has_its_own_random_bits():
         arith.add(x, zero, Role.ERROR),
         arith.subtract(x, zero, Role.ERROR),
         arith.scale(1.0, x, Role.ERROR),
+        arith.divide(x, one[0], Role.ERROR),
         arith.matmul(one, x, Role.ERROR),
         arith.column_sum(x, Role.ERROR)[None],
     ]
@@ -260,6 +273,8 @@ def results(arith):
         arith.add(a, b, Role.ERROR),
         arith.subtract(a, b, Role.ERROR),
         arith.scale(0.3, a, Role.ERROR),
+        arith.divide(a, b, Role.ERROR),
+        arith.square_root(abs(a), Role.ERROR),
         arith.scaled_add(a, 0.3, b),
         arith.select(a > 0, b),
     ]
@@ -290,7 +305,8 @@ def test_every_operation_that_rounds_goes_to_the_backend():
     def spy(name):
         return lambda *args, **kwargs: called.append(name) or getattr(cpu, name)(*args, **kwargs)
 
-    names = ["cast", "matmul", "column_sum", "add", "subtract", "multiply", "scaled_add"]
+    names = ["cast", "matmul", "column_sum", "add", "subtract", "multiply", "divide", "square_root"]
+    names.append("scaled_add")
     backend = types.SimpleNamespace(**{name: spy(name) for name in names})
     results(Arithmetic(policy=distinct("nearest"), key=Key(SEED), backend=backend))
     assert called == names
