@@ -40,7 +40,8 @@ from emunum.formats.rounding import Deterministic, Stochastic
 #                  pairwise              the sum of two of up to 2^h terms: third word its last k (K where
 #                                        it has fewer than 2^(h+1) terms), draw h % D, last word
 #                                        MATMUL + 256 (1 + h // D)
-#   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k.
+#   column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k. The terms
+#                that meet in an entry of a convolution's dx: operation SPREAD, the entry's index as column.
 #
 # D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.
 # Draws are taken from the low bits of word 0 upwards; R is the top N bits of its draw.
@@ -62,6 +63,7 @@ class Operation(IntEnum):
     DIVIDE = 9
     SQUARE_ROOT = 10
     RESCALE = 11
+    SPREAD = 13
 
 
 RESULT_BLOCK = 0xFFFFFFFF
@@ -95,6 +97,9 @@ class Extent:
 
     def times(self, other: Extent) -> Extent:
         """Return the extent of the exact products."""
+        if 1 in (self.precision, other.precision):  # powers of two, of at most 2^(high - 1)
+            precision = max(self.precision, other.precision)
+            return Extent(precision, self.low + other.low, self.high + other.high - 1)
         return Extent(self.precision + other.precision, self.low + other.low, self.high + other.high)
 
     def plus(self, other: Extent) -> Extent:

@@ -14,6 +14,7 @@ from emunum.formats import FLOAT32, Cast, Format, Overflow
 from emunum.kernels import cpu
 from emunum.kernels.contract import Event
 from emunum.kernels.random import Key
+from emunum.kernels.windows import Window
 from emunum.ops.events import Entry, EventLog, Place
 from emunum.ops.policy import IntegerPolicy, Policy, Role
 from emunum.ops.scaling import Scale, Scaled, matmul_int8, quantize_int8
@@ -58,6 +59,32 @@ class Arithmetic:
         if self.events is not None:
             self.events.compare(self._entry(role), a, b, y, policy.accumulator)
         return self._out(y)
+
+    def convolve(self, x: Array, w: Array, window: Window, role: Role, part: int = 0) -> Array:
+        """x (N, C, H, W) under w (O, C, R, S) -> (N, O, OH, OW): a matmul of patches, as are the next two."""
+        policy, key, counts = self.policy, self._key(role, part), self._counts(role)
+        y = self.backend.convolve(
+            plain(x), plain(w), window, policy.product, policy.accumulator, key, counts=counts
+        )
+        return self._out(y)
+
+    def convolve_weights(self, dy: Array, x: Array, window: Window, role: Role, part: int = 0) -> Array:
+        """Return the gradient of w from those of y (N, O, OH, OW) and from x (N, C, H, W)."""
+        policy, key, counts = self.policy, self._key(role, part), self._counts(role)
+        dw = self.backend.convolve_weights(
+            plain(dy), plain(x), window, policy.product, policy.accumulator, key, counts=counts
+        )
+        return self._out(dw)
+
+    def convolve_input(
+        self, dy: Array, w: Array, window: Window, shape: tuple[int, ...], role: Role, part: int = 0
+    ) -> Array:
+        """Return the gradient of x, of this shape; what meets in an entry is added in the accumulator."""
+        policy, key, counts = self.policy, self._key(role, part), self._counts(role)
+        dx = self.backend.convolve_input(
+            plain(dy), plain(w), window, shape, policy.product, policy.accumulator, key, counts=counts
+        )
+        return self._out(dx)
 
     def column_sum(self, x: Array, role: Role, part: int = 0) -> Array:
         """Sum over the first axis, in index order or the accumulator's own."""
@@ -162,6 +189,32 @@ class IntegerArithmetic(Arithmetic):
         self._note(role, overflows, a.codes.shape[0] * b.codes.size)
         return out
 
+    def convolve(self, x: Any, w: Any, window: Window, role: Role, part: int = 0) -> Any:
+        """As in floats, in the integer accumulator; a scale for each row of w becomes one of its channel."""
+        bits, wraps = self._width
+        out, overflows = self.backend.convolve_integers(x.codes, w.codes, window, bits, wraps)
+        self._note(role, overflows, out.size * w.codes[0].size)
+        return Scaled(codes=out, scale=np.asarray(x.scale * w.scale.reshape(1, -1, 1, 1)))
+
+    def convolve_weights(self, dy: Any, x: Any, window: Window, role: Role, part: int = 0) -> Any:
+        """As in floats."""
+        bits, wraps = self._width
+        out, overflows = self.backend.convolve_weights_integers(dy.codes, x.codes, window, bits, wraps)
+        self._note(role, overflows, out.size * dy.codes[:, 0].size)
+        return Scaled(codes=out, scale=np.asarray(dy.scale * x.scale))
+
+    def convolve_input(
+        self, dy: Any, w: Any, window: Window, shape: tuple[int, ...], role: Role, part: int = 0
+    ) -> Any:
+        """As in floats; w is given one scale where it has more."""
+        bits, wraps = self._width
+        if np.size(w.scale) > 1:
+            w = self._int8(w, self.policy.cast, self.key.fold(role, part, 2), self.policy.scale)
+        out, overflows = self.backend.convolve_input_integers(dy.codes, w.codes, window, shape, bits, wraps)
+        additions = w.codes.size * dy.codes[:, 0].size + w.codes[0, 0].size * out.size
+        self._note(role, overflows, additions)
+        return Scaled(codes=out, scale=np.asarray(dy.scale * w.scale.reshape(-1)))
+
     def column_sum(self, x: Any, role: Role, part: int = 0) -> Any:
         """Sum over the first axis, in the integer accumulator."""
         ones = Scaled(codes=np.ones((1, x.shape[0]), np.int8), scale=np.asarray(1.0))
@@ -212,6 +265,10 @@ class IntegerArithmetic(Arithmetic):
         if isinstance(x, Scaled):
             return replace(x, codes=np.where(condition, x.codes, x.codes.dtype.type(0)))
         return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+
+    @property
+    def _width(self) -> tuple[int, bool]:
+        return self.policy.accumulator.bits, self.policy.accumulator.overflow is Overflow.WRAP
 
     def _note(self, role: Role, overflows: int, additions: int) -> None:
         self.overflows[role.name.lower()] += overflows

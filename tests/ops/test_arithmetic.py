@@ -35,6 +35,7 @@ from emunum.formats.exact import (
 )
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
+from emunum.kernels.windows import Window
 from emunum.ops.arithmetic import Arithmetic
 from emunum.ops.policy import Policy, Role, parse_policy
 from emunum.ops.strict import Guarded
@@ -55,6 +56,7 @@ FORMATS = {
     Role.UPDATE: "e5m6",
     Role.MASTER: "bfloat16",
 }
+WINDOW = Window(kernel=(3, 3), padding=(1, 1))
 PRODUCT, ACCUMULATOR, ELEMENTWISE = "e5m4", "e6m5", "e6m4"
 
 
@@ -179,6 +181,16 @@ def test_matmul_without_a_product_format_keeps_products_exact(mode):
     assert_same(arith.matmul(a, b, Role.ERROR, PART), product_of(a, b, policy, key_of(Role.ERROR)))
 
 
+def test_convolutions_have_the_products_and_sums_of_matmul_and_the_key_of_their_role(arith, policy):
+    x, w, dy = numbers(2, 3, 5, 4), numbers(4, 3, 3, 3), numbers(2, 4, 5, 4)
+    sums = policy.product, policy.accumulator, Key(key_of(Role.ERROR))
+    assert_same(arith.convolve(x, w, WINDOW, Role.ERROR, PART), cpu.convolve(x, w, WINDOW, *sums))
+    expected = cpu.convolve_weights(dy, x, WINDOW, *sums)
+    assert_same(arith.convolve_weights(dy, x, WINDOW, Role.ERROR, PART), expected)
+    expected = cpu.convolve_input(dy, w, WINDOW, x.shape, *sums)
+    assert_same(arith.convolve_input(dy, w, WINDOW, x.shape, Role.ERROR, PART), expected)
+
+
 def test_column_sum_adds_rows_in_order_in_the_accumulator(arith, policy):
     x = numbers(13, 4)
     alone = replace(policy, product=None)
@@ -266,6 +278,7 @@ def test_a_place_is_entered_without_changing_the_one_outside():
 
 def results(arith):
     a, b = numbers(4, 4), numbers(4, 4).T
+    images, kernels = numbers(2, 3, 4, 4), numbers(3, 3, 3, 3)
     return [
         arith.cast(Role.WEIGHT, a),
         arith.matmul(a, b, Role.ERROR),
@@ -277,6 +290,9 @@ def results(arith):
         arith.square_root(abs(a), Role.ERROR),
         arith.scaled_add(a, 0.3, b),
         arith.select(a > 0, b),
+        arith.convolve(images, kernels, WINDOW, Role.ACTIVATION),
+        arith.convolve_weights(images, images, WINDOW, Role.GRADIENT),
+        arith.convolve_input(images, kernels, WINDOW, images.shape, Role.ERROR),
     ]
 
 
@@ -306,7 +322,7 @@ def test_every_operation_that_rounds_goes_to_the_backend():
         return lambda *args, **kwargs: called.append(name) or getattr(cpu, name)(*args, **kwargs)
 
     names = ["cast", "matmul", "column_sum", "add", "subtract", "multiply", "divide", "square_root"]
-    names.append("scaled_add")
+    names += ["scaled_add", "convolve", "convolve_weights", "convolve_input"]
     backend = types.SimpleNamespace(**{name: spy(name) for name in names})
     results(Arithmetic(policy=distinct("nearest"), key=Key(SEED), backend=backend))
     assert called == names

@@ -15,6 +15,14 @@ from emunum.kernels.cpu.arithmetic import (
     subtract,
 )
 from emunum.kernels.cpu.conversions import cast, decode, encode, measure
+from emunum.kernels.cpu.convolutions import (
+    convolve,
+    convolve_input,
+    convolve_input_integers,
+    convolve_integers,
+    convolve_weights,
+    convolve_weights_integers,
+)
 from emunum.kernels.cpu.products import column_sum, matmul, matmul_integers
 from emunum.kernels.cpu.threads import get_threads, set_threads
 
@@ -22,6 +30,12 @@ __all__ = [
     "add",
     "cast",
     "column_sum",
+    "convolve",
+    "convolve_input",
+    "convolve_input_integers",
+    "convolve_integers",
+    "convolve_weights",
+    "convolve_weights_integers",
     "decode",
     "divide",
     "encode",

@@ -52,7 +52,7 @@ def matmul(
         kernel(a, b, out, how, place, tile)
         if result is not None:
             r0, r1, c0, c1 = tile
-            _with_zeros_of(final, out[r0:r1, c0:c1])
+            with_zeros_of(final, out[r0:r1, c0:c1])
             bits = contract.draw_bits(result)
             lowered = counted(result, counts) or contract.lower_conversion(result, ANY)
             sequential.round_result(out, lowered, bits, drop_of(result, bits), place, tile)
@@ -64,10 +64,17 @@ def matmul(
         place = (origin[1], 0, 1, origin[0], 1, 0, *tail)
         x, y = np.ascontiguousarray(a), np.ascontiguousarray(b)
         _share_tiles(lambda tile: run(x, y, out, place, tile), out.shape, terms, counts)
-        return _with_zeros_of(result or final, out)
-    # Few columns: rows become the lanes, a panel of them at a time, transposed by the thread that uses it.
+        return with_zeros_of(result or final, out)
+    # Few columns: rows become the lanes.
     out = np.empty((n, m), np.float32)
     left, source = np.ascontiguousarray(b.T), np.ascontiguousarray(a)
+    if m <= _MOST_PANEL:
+        whole = np.empty((terms, m), np.float32)
+        transpose(source, whole, 0)
+        place = (origin[1], 1, 0, origin[0], 0, 1, *tail)
+        _share_tiles(lambda tile: run(left, whole, out, place, tile), out.shape, terms, counts)
+        return with_zeros_of(result or final, np.ascontiguousarray(out.T))
+    # Many rows: a panel of them at a time, transposed by the thread that uses it.
     rows = min(max(_PANEL // max(terms, 1), _LEAST_PANEL), _MOST_PANEL)
 
     def panels(first: int, last: int) -> None:
@@ -85,7 +92,7 @@ def matmul(
         panels(0, m)
     else:
         share(panels, m, work=m * n * terms, grain=_LEAST_PANEL)
-    return _with_zeros_of(result or final, np.ascontiguousarray(out.T))
+    return with_zeros_of(result or final, np.ascontiguousarray(out.T))
 
 
 def order_kernel(
@@ -157,13 +164,21 @@ def matmul_integers(a: Any, b: Any, bits: int, wraps: bool) -> tuple[NDArray[np.
         raise ValueError(f"integer products take int8 matrices, not {a.dtype} and {b.dtype}.")
     x, y = np.ascontiguousarray(a), np.ascontiguousarray(b)
     out = np.empty((x.shape[0], y.shape[1]), np.int32)
-    if bits == 32 and x.shape[1] < 1 << 17:  # 2^17 products of at most 2^14 each
-        _share_tiles(lambda tile: integers.matmul_wide(x, y, out, tile), out.shape, work=x.shape[1])
-        return out, 0
-    counts = _share_tiles(
-        lambda tile: integers.matmul_narrow(x, y, out, bits, wraps, tile), out.shape, work=x.shape[1]
-    )
-    return out, sum(map(int, counts))
+    kernel = integer_kernel(x.shape[1], bits, wraps)
+    overflows = _share_tiles(lambda tile: kernel(x, y, out, tile), out.shape, work=x.shape[1])
+    return out, sum(overflows)
+
+
+def integer_kernel(terms: int, bits: int, wraps: bool) -> Callable[..., int]:
+    """Return the kernel of sums of so many products: kernel(a, b, out, tile) -> additions out of range."""
+    if bits == 32 and terms < 1 << 17:  # 2^17 products of at most 2^14 each
+
+        def wide(a: Any, b: Any, out: Any, tile: tuple[int, int, int, int]) -> int:
+            integers.matmul_wide(a, b, out, tile)
+            return 0
+
+        return wide
+    return lambda a, b, out, tile: int(integers.matmul_narrow(a, b, out, bits, wraps, tile))
 
 
 def column_sum(x: Array, accumulator: Cast | Accumulator, key: Key, counts: Counts | None = None) -> Array:
@@ -188,7 +203,7 @@ def _share_tiles(
     return share(lambda begin, end: job((0, rows, begin, end)), columns, total, grain=64)
 
 
-def _with_zeros_of(to: Cast, out: Array) -> Array:
+def with_zeros_of(to: Cast, out: Array) -> Array:
     """Formats without -0 have one zero. Inside a sum in such a format its sign decides nothing."""
     if not to.format.has_negative_zero:
         with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
