@@ -24,7 +24,7 @@ def cast(
     out: Array | None = None,
     counts: Counts | None = None,
 ) -> Array:
-    """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws.
+    """Round each element of x, float32 or float64 of any shape; draws as in contract/counters.py.
 
     `out`, contiguous and of x's shape, takes the result in place of a new array.
     """

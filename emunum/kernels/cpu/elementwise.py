@@ -37,7 +37,7 @@ def _chunk_size(to: Any, begin: Any, end: Any) -> Any:
 
 @inlined
 def _fill(draws: Any, to: Any, random: Any, start: Any, stop: Any) -> None:
-    """Write the draws of elements start, start + 1, ..., stop - 1; the layout is in contract.py."""
+    """Write the draws of elements start, start + 1, ..., stop - 1; the layout is in contract/counters.py."""
     if uses_draw(to):
         width, drop, operation, k0, k1 = random
         size = 128 // width * LANES
