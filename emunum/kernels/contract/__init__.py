@@ -38,6 +38,7 @@ from emunum.kernels.contract.lowered import (
     Ranged,
     TwoSum,
     Unrounded,
+    Watched,
     WordDeterministic,
     WordStochastic,
     Wrapped,
@@ -50,6 +51,7 @@ from emunum.kernels.contract.lowering import (
     lower_quotient,
     lower_sum,
     require_arithmetic,
+    watched,
 )
 
 __all__ = [
@@ -75,6 +77,7 @@ __all__ = [
     "Ranged",
     "TwoSum",
     "Unrounded",
+    "Watched",
     "WordDeterministic",
     "WordStochastic",
     "Wrapped",
@@ -89,4 +92,5 @@ __all__ = [
     "lower_sum",
     "require_arithmetic",
     "slices_of",
+    "watched",
 ]

@@ -173,7 +173,7 @@ class Event(IntEnum):
     OVERFLOW = 1
     """Finite values that exceed the largest one once rounded."""
     UNDERFLOW = 2
-    """Nonzero values that round to zero."""
+    """Nonzero values that round to zero, or would in a format that has none."""
     FLUSHED = 3
     """Values that round to a subnormal where subnormals are flushed."""
     ABSORBED = 4
@@ -181,7 +181,7 @@ class Event(IntEnum):
     TIE = 5
     """Values halfway between neighbours."""
     NAN = 6
-    """NaNs born of operands that are none."""
+    """NaNs born of operands that are none: by a product, exact or not, by a sum, by a rounding."""
     ROUNDED_UP = 7
     """Values moved away from zero."""
 
@@ -196,10 +196,18 @@ class Counted(NamedTuple):
     min: Any
     eps: Any  # 2^-m
     smallest_normal: Any
+    period: Any  # of what wraps, else None
+
+
+class Watched(NamedTuple):
+    """No rounding of products, whose NaNs are counted."""
+
+    rounder: Any
+    counts: Any
 
 
 Lowered = Any
 """One of the classes above."""
 
-LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown, Counted)
+LAYERS = (Flushed, Wrapped, Ranged, OneZero, TwoSum, ZeroDown, Counted, Watched)
 RANDOM = (OffsetStochastic, OffsetLots, WordStochastic)

@@ -23,9 +23,17 @@ from emunum.kernels.contract.lowered import (
     OneZero,
     TwoSum,
     Unrounded,
+    Watched,
     ZeroDown,
 )
-from emunum.kernels.contract.rounders import Limits, alike_beyond, narrow_rounder, with_range, word_rounder
+from emunum.kernels.contract.rounders import (
+    Limits,
+    alike_beyond,
+    narrow_rounder,
+    period_of,
+    with_range,
+    word_rounder,
+)
 
 
 @cache
@@ -130,10 +138,16 @@ def counted(cast: Cast, counts: NDArray[np.int64], *, sums: bool = False) -> Cou
         unbounded=word_rounder(cast, np.float64, (math.inf, math.inf)),
         counts=counts,
         max=np.float64(format.max),
-        min=np.float64(format.min),
+        min=np.float64(format.min if format.has_zero else 0),
         eps=np.float64(2.0**-format.mantissa_bits),
         smallest_normal=np.float64(format.smallest_normal),
+        period=period_of(format) if cast.rule is Overflow.WRAP else None,
     )
+
+
+def watched(unrounded: Lowered, counts: NDArray[np.int64]) -> Watched:
+    """Lower exact products, of which only the NaNs that are born are counted."""
+    return Watched(unrounded, counts)
 
 
 def require_arithmetic(*casts: Cast | None) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emunum.formats import Cast, Mode, Overflow
+from emunum.formats import Cast, Format, Mode, Overflow
 from emunum.formats.rounding import Deterministic, Stochastic
 from emunum.kernels.contract.extents import Extent
 from emunum.kernels.contract.lowered import (
@@ -58,7 +58,7 @@ def with_range(
     if not format.subnormals:
         lowered = Flushed(lowered, np.float32(format.smallest_normal))
     if cast.rule is Overflow.WRAP:
-        lowered = Wrapped(lowered, np.float64(2.0 ** (format.emin + 1)))
+        lowered = Wrapped(lowered, period_of(format))
     elif not plain:
         lowered = Ranged(
             lowered,
@@ -70,6 +70,11 @@ def with_range(
             negative_infinity=np.float32(cast.on_infinity(True)),
         )
     return add_residual(lowered)
+
+
+def period_of(format: Format) -> np.float64:
+    """Return how far apart numbers are that wrap to the same value."""
+    return np.float64(2.0 ** (format.emin + 1))
 
 
 def narrow_rounder(

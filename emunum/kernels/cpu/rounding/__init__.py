@@ -36,11 +36,14 @@ stands in the low 20 bits of x, the draw is added to it, and the carry decides b
 # Importing a module enters its algorithms in the table of choice.py: all are there before a kernel compiles.
 from emunum.kernels.cpu.rounding import layers, nearest, offset, word  # noqa: F401
 from emunum.kernels.cpu.rounding.choice import round_value, uses_draw
+from emunum.kernels.cpu.rounding.counting import counts_events, note_nan
 from emunum.kernels.cpu.rounding.error_free import quotient, root, scaled_quotient, two_product, two_sum
 from emunum.kernels.cpu.rounding.operations import limited, product, total, zero_like
 
 __all__ = [
+    "counts_events",
     "limited",
+    "note_nan",
     "product",
     "quotient",
     "root",

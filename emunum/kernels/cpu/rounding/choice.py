@@ -55,12 +55,14 @@ def uses_draw(to: Any) -> Any:
 
 @chosen_by_type(uses_draw)
 def _(to: Any) -> Any:
-    return _yes if rounder_of(to).instance_class in RANDOM else _no
+    return yes if rounder_of(to).instance_class in RANDOM else no
 
 
-def _yes(to: Any) -> Any:
+def yes(to: Any) -> Any:
+    """Say True, whatever `to` is."""
     return True
 
 
-def _no(to: Any) -> Any:
+def no(to: Any) -> Any:
+    """Say False, whatever `to` is."""
     return False

@@ -18,6 +18,18 @@ def two_sum(a: Any, b: Any) -> Any:
 
 
 @inlined
+def remainder(x: Any, residual: Any, period: Any) -> Any:
+    """Return x + residual modulo a power of two, with the sign of x: a float64 and a residual.
+
+    Each modulo the period, with its own sign, then their sum; all of it is exact.
+    """
+    high, low = two_sum(x - period * np.trunc(x / period), residual - period * np.trunc(residual / period))
+    turned = np.copysign(period, x) if high * x < 0.0 else 0.0
+    high, rest = two_sum(high, turned)
+    return high, low + rest
+
+
+@inlined
 def two_product(a: Any, b: Any) -> Any:
     """Dekker's product of float64: p = fl(a b) and a b - p, exactly."""
     spread_a, spread_b = a * 134217729.0, b * 134217729.0  # Veltkamp: halves of 26 bits

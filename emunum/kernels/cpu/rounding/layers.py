@@ -8,7 +8,7 @@ import numpy as np
 
 from emunum.kernels.contract import Flushed, OneZero, Ranged, TwoSum, Wrapped, ZeroDown
 from emunum.kernels.cpu.rounding.choice import round_value, rounds
-from emunum.kernels.cpu.rounding.error_free import two_sum
+from emunum.kernels.cpu.rounding.error_free import remainder
 
 
 @rounds(Flushed)
@@ -19,15 +19,12 @@ def _flush(x: Any, residual: Any, to: Any, draw: Any) -> Any:
 
 @rounds(Wrapped)
 def _wrap(x: Any, residual: Any, to: Any, draw: Any) -> Any:
-    # 1. x and the residual modulo the period, exactly, each with its sign; then their sum, with x's.
-    period = to.period
-    high, low = two_sum(x - period * np.trunc(x / period), residual - period * np.trunc(residual / period))
-    turned = np.copysign(period, x) if high * x < 0.0 else 0.0
-    high, rest = two_sum(high, turned)
+    # 1. Modulo the period, exactly.
+    high, rest = remainder(x, residual, to.period)
     # 2. Rounded two bits wider than the format, then moved into [-period / 2, period / 2).
-    rounded = np.float64(round_value(high, low + rest, to.rounder, draw))
-    turns = np.floor((rounded + period * 0.5) / period)
-    return np.float32(rounded - period * turns)
+    rounded = np.float64(round_value(high, rest, to.rounder, draw))
+    turns = np.floor((rounded + to.period * 0.5) / to.period)
+    return np.float32(rounded - to.period * turns)
 
 
 @rounds(Ranged)

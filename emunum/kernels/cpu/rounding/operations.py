@@ -7,10 +7,19 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from emunum.kernels.contract import LAYERS, Counted, Event, MagicNearest, OneZero, TwoSum, ZeroDown
+from emunum.kernels.contract import (
+    LAYERS,
+    Counted,
+    Event,
+    MagicNearest,
+    OneZero,
+    TwoSum,
+    Watched,
+    ZeroDown,
+)
 from emunum.kernels.cpu.compile import chosen_by_type
 from emunum.kernels.cpu.rounding.choice import is_narrow, round_value
-from emunum.kernels.cpu.rounding.counting import note
+from emunum.kernels.cpu.rounding.counting import note, note_nan
 from emunum.kernels.cpu.rounding.error_free import two_sum
 
 _ABSORBED = int(Event.ABSORBED)
@@ -24,6 +33,8 @@ def product(a: Any, b: Any, to: Any, draw: Any) -> Any:
 def _(a: Any, b: Any, to: Any, draw: Any) -> Any:
     if to.instance_class is Counted:
         return _product_counted
+    if to.instance_class is Watched:
+        return _product_watched
     return _product32 if is_narrow(to) else _product64
 
 
@@ -40,6 +51,12 @@ def _product_counted(a: Any, b: Any, to: Any, draw: Any) -> Any:
     rounded = np.float32(round_value(x, 0.0, to.rounder, draw))
     note(x, 0.0, rounded, not (np.isnan(a) | np.isnan(b)), to, draw)
     return rounded
+
+
+def _product_watched(a: Any, b: Any, to: Any, draw: Any) -> Any:
+    x = product(a, b, to.rounder, draw)
+    note_nan(np.isnan(x) & ~(np.isnan(a) | np.isnan(b)), to)
+    return x
 
 
 def total(a: Any, b: Any, to: Any, draw: Any) -> Any:
