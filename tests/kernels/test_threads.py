@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -17,12 +18,12 @@ from emunum.kernels.random import Key
 
 pytestmark = pytest.mark.usefixtures("threads")
 
-SIZE = 100_003  # enough work for threads, and no multiple of any block
+SIZE = 300_007  # enough work for threads, and no multiple of any block
 STOCHASTIC = [cast("e4m3", "stochastic"), cast("float16", "stochastic", random_bits=24)]
 DETERMINISTIC = [cast("e4m3"), cast("bfloat16", "toward_zero")]
 
 X, Y = bit_patterns(SIZE, 1), bit_patterns(SIZE, 2)
-A, B = bit_patterns(67 * 31, 3).reshape(67, 31), bit_patterns(31 * 53, 4).reshape(31, 53)
+A, B = bit_patterns(67 * 61, 3).reshape(67, 61), bit_patterns(61 * 53, 4).reshape(61, 53)
 
 
 def _matmul(a: np.ndarray, b: np.ndarray, to, result=None) -> np.ndarray:  # type: ignore[no-untyped-def]
@@ -38,12 +39,12 @@ for _to in DETERMINISTIC + STOCHASTIC:
         f"add {_name}": lambda to=_to: cpu.add(X, Y, to, Key(5)),  # type: ignore[misc]
         f"multiply {_name}": lambda to=_to: cpu.multiply(X, Y, to, Key(5)),  # type: ignore[misc]
         f"matmul {_name}": lambda to=_to: _matmul(A, B, to, STOCHASTIC[0]),  # type: ignore[misc]
-        f"few rows {_name}": lambda to=_to: _matmul(A[:2], np.tile(B, 20), to),  # type: ignore[misc]
+        f"few rows {_name}": lambda to=_to: _matmul(A[:2], np.tile(B, 40), to),  # type: ignore[misc]
         f"few columns {_name}": lambda to=_to: _matmul(np.tile(A, (20, 1)), B[:, :2], to),  # type: ignore[misc]
     }
 COMPUTATIONS |= {
     "scaled add": lambda: cpu.scaled_add(X, F32(0.3), Y, STOCHASTIC[0], Key(5)),
-    "column sum": lambda: cpu.column_sum(X[:99_000].reshape(330, 300), STOCHASTIC[0], Key(5)),
+    "column sum": lambda: cpu.column_sum(X[:198_000].reshape(660, 300), STOCHASTIC[0], Key(5)),
     "codes": lambda: cpu.encode(cpu.cast(X, DETERMINISTIC[0], Key(5)), DETERMINISTIC[0].format).astype(F32),
     "scales": lambda: cpu.cast(X, cast("e8m0fnu", "stochastic"), Key(5)),
 }
@@ -65,7 +66,19 @@ def test_threads_are_used_and_share_the_work_without_gap_or_overlap() -> None:
         covered = [n for begin, end in ranges for n in range(begin, end)]
         assert covered == list(range(count))
         assert all(begin % grain == 0 for begin, _ in ranges)
-        assert len(ranges) == min(3, -(-count // grain))
+
+
+def test_every_thread_takes_part() -> None:
+    emunum.set_threads(3)
+    together, seen = threading.Barrier(3, timeout=30), set()
+
+    def job(begin: int, end: int) -> None:
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            together.wait()  # for three threads, each in its first range
+
+    share(job, 100_000, work=10**7)
+    assert len(seen) == 3
 
 
 def test_little_work_is_done_by_one_thread() -> None:

@@ -73,14 +73,16 @@ def decode(codes: Any, out: Any, layout: Any, begin: Any, end: Any) -> None:
 
 
 @compiled
-def measure(x: Any) -> Any:
-    """Return (significand bits or'ed, least, greatest exponent field) of the finite nonzero x.
+def measure(x: Any, begin: Any, end: Any) -> Any:
+    """Return (significand bits or'ed, least, greatest exponent field) of the finite nonzero x[begin:end].
 
     Every finite value is then a multiple of the last bit set at the least field; (0, 255, 0) if none is.
     """
+    widest_vectors()
     fractions, least, greatest = np.uint32(0), np.uint32(255), np.uint32(0)
-    for n in range(x.size):
-        magnitude = np.uint32(bits_of(x[n]) & _MAGNITUDE)
+    part = x[begin:end]
+    for n in range(part.size):
+        magnitude = np.uint32(bits_of(part[n]) & _MAGNITUDE)
         counts = (magnitude > np.uint32(0)) & (magnitude < _INFINITY)
         field = max(np.uint32(magnitude >> np.uint32(23)), np.uint32(1))
         fractions = np.uint32(fractions | (magnitude if counts else np.uint32(0)))

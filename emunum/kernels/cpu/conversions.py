@@ -61,9 +61,12 @@ def _cast_to_scale(
 
 def measure(x: Array) -> Extent:
     """Return an extent that holds every finite value of x."""
-    fractions, least, greatest = map(int, codes.measure(np.ascontiguousarray(x).reshape(-1)))
+    flat = np.ascontiguousarray(x).reshape(-1)
+    parts = share_elements(partial(codes.measure, flat), flat.size)
+    greatest = max(int(part[2]) for part in parts)
     if greatest == 0:
         return Extent(1, 0, 1)
+    fractions, least = int(np.bitwise_or.reduce([part[0] for part in parts])), min(int(p[1]) for p in parts)
     trailing = (fractions & -fractions).bit_length() - 1 if fractions else 23
     return Extent(24 - trailing, least - 150 + trailing, greatest - 126)
 

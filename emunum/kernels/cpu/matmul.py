@@ -29,6 +29,10 @@ def _step(acc: Any, a: Any, b: Any, to_product: Any, to_sum: Any) -> Any:
     return total(acc, product(a, b, to_product, _NONE), to_sum, _NONE)
 
 
+_BLOCK_TERMS, _BLOCK_COLUMNS = 128, 1024
+"""A block of b that stays in the second-level cache while every row of a passes over it."""
+
+
 @compiled
 def matmul_plain(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """Fill out[r0:r1, c0:c1], tile = (r0, r1, c0, c1), where neither rounding draws random bits."""
@@ -36,23 +40,36 @@ def matmul_plain(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     to_product, to_sum = how
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
-    whole = terms - terms % 4
+    clear(out, tile)
+    for k0 in range(0, terms, _BLOCK_TERMS):
+        k1 = min(k0 + _BLOCK_TERMS, terms)
+        whole = k0 + (k1 - k0) // 4 * 4
+        for j0 in range(c0, c1, _BLOCK_COLUMNS):
+            j1 = min(j0 + _BLOCK_COLUMNS, c1)
+            for i in range(r0, r1):
+                row = out[i][j0:j1]
+                for k in range(k0, whole, 4):  # four at a time: the sums stay in registers between them
+                    a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
+                    b0, b1, b2, b3 = b[k][j0:j1], b[k + 1][j0:j1], b[k + 2][j0:j1], b[k + 3][j0:j1]
+                    for j in range(j1 - j0):
+                        acc = _step(row[j], a0, b0[j], to_product, to_sum)
+                        acc = _step(acc, a1, b1[j], to_product, to_sum)
+                        acc = _step(acc, a2, b2[j], to_product, to_sum)
+                        row[j] = _step(acc, a3, b3[j], to_product, to_sum)
+                for k in range(whole, k1):
+                    ak, bk = a[i, k], b[k][j0:j1]
+                    for j in range(j1 - j0):
+                        row[j] = _step(row[j], ak, bk[j], to_product, to_sum)
+
+
+@inlined
+def clear(out: Any, tile: Any) -> None:
+    """Let every sum of a tile start at +0."""
+    r0, r1, c0, c1 = tile
     for i in range(r0, r1):
         row = out[i][c0:c1]
         for j in range(c1 - c0):
             row[j] = np.float32(0.0)
-        for k in range(0, whole, 4):  # four at a time: the sums stay in registers between them
-            a0, a1, a2, a3 = a[i, k], a[i, k + 1], a[i, k + 2], a[i, k + 3]
-            b0, b1, b2, b3 = b[k][c0:c1], b[k + 1][c0:c1], b[k + 2][c0:c1], b[k + 3][c0:c1]
-            for j in range(c1 - c0):
-                acc = _step(row[j], a0, b0[j], to_product, to_sum)
-                acc = _step(acc, a1, b1[j], to_product, to_sum)
-                acc = _step(acc, a2, b2[j], to_product, to_sum)
-                row[j] = _step(acc, a3, b3[j], to_product, to_sum)
-        for k in range(whole, terms):
-            ak, bk = a[i, k], b[k][c0:c1]
-            for j in range(c1 - c0):
-                row[j] = _step(row[j], ak, bk[j], to_product, to_sum)
 
 
 @inlined
@@ -67,18 +84,6 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
     row = np.uint32(row0 + i * row_i + j * row_j)
     operation = np.uint32(operation + np.uint32(256 * level))
     return philox(column, row, np.uint32(block), operation, k0, k1)
-
-
-@compiled
-def transpose(a: Any, out: Any, first: Any) -> None:
-    """out[k, i] = a[first + i, k], in squares small enough to stay in the first-level cache."""
-    terms, rows = out.shape
-    for k0 in range(0, terms, 16):
-        for i0 in range(0, rows, 16):
-            for k in range(k0, min(k0 + 16, terms)):
-                row = out[k]
-                for i in range(i0, min(i0 + 16, rows)):
-                    row[i] = a[first + i, k]
 
 
 # Where a rounding is stochastic, the calls of a row are made first and kept in scratch, (4, columns) of
@@ -133,17 +138,21 @@ def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> 
     widest_vectors()
     to_product, to_sum, (width, product_drop, drop) = how
     r0, r1, c0, c1 = tile
-    words = scratch(c1 - c0)
-    for i in range(r0, r1):
-        row = out[i][c0:c1]
-        for j in range(c1 - c0):
-            row[j] = np.float32(0.0)
-        for k in range(a.shape[1]):
-            p, s = term_draws(words, i, c0, k, width, place, to_product, to_sum)
-            ak, bk = a[i, k], b[k][c0:c1]
-            for j in range(c1 - c0):
-                term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
-                row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+    terms = a.shape[1]
+    clear(out, tile)
+    for k0 in range(0, terms, _BLOCK_TERMS):  # which terms that share a call never straddle
+        k1 = min(k0 + _BLOCK_TERMS, terms)
+        for j0 in range(c0, c1, _BLOCK_COLUMNS):
+            j1 = min(j0 + _BLOCK_COLUMNS, c1)
+            words = scratch(j1 - j0)
+            for i in range(r0, r1):
+                row = out[i][j0:j1]
+                for k in range(k0, k1):
+                    p, s = term_draws(words, i, j0, k, width, place, to_product, to_sum)
+                    ak, bk = a[i, k], b[k][j0:j1]
+                    for j in range(j1 - j0):
+                        term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
+                        row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
 
 
 @compiled

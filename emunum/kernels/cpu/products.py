@@ -16,11 +16,12 @@ from emunum.kernels.cpu import matmul as sequential
 from emunum.kernels.cpu.calls import ANY, Array, Counts, Result, counted, drop_of, key_words
 from emunum.kernels.cpu.conversions import measure
 from emunum.kernels.cpu.threads import get_threads, share
+from emunum.kernels.cpu.transposition import transpose
 from emunum.kernels.random import Key
 
 _NARROW = 32  # outputs with fewer columns than this are computed transposed
-_PANEL = 1 << 16  # numbers of a transposed panel: what a second-level cache holds
-_LEAST_PANEL, _MOST_PANEL = 32, 256  # rows of a panel
+_PANEL = 1 << 18  # numbers of a transposed panel: what a second-level cache holds
+_LEAST_PANEL, _MOST_PANEL = 64, 256  # rows of a panel
 
 
 def matmul(
@@ -70,13 +71,15 @@ def matmul(
     rows = min(max(_PANEL // max(terms, 1), _LEAST_PANEL), _MOST_PANEL)
 
     def panels(first: int, last: int) -> None:
+        room = np.empty(terms * rows, np.float32)
         for begin in range(first, last, rows):
-            panel = np.empty((terms, min(rows, last - begin)), np.float32)
-            sequential.transpose(source, panel, begin)
-            part = np.empty((n, panel.shape[1]), np.float32)
+            width = min(rows, last - begin)
+            panel = room[: terms * width].reshape(terms, width)
+            transpose(source, panel, begin)
+            part = np.empty((n, width), np.float32)
             place = (origin[1], 1, 0, origin[0] + begin, 0, 1, *tail)
-            run(left, panel, part, place, (0, n, 0, panel.shape[1]))
-            out[:, begin : begin + panel.shape[1]] = part
+            run(left, panel, part, place, (0, n, 0, width))
+            out[:, begin : begin + width] = part
 
     if counts is not None:
         panels(0, m)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
-_LEAST_WORK = 1 << 15
+_LEAST_WORK = 1 << 17
 """Elementary operations below which starting a thread costs more than it saves."""
+
+_PIECES = 4
+"""Ranges a thread is given where there is enough to do."""
 
 _threads = 0
 _pool: ThreadPoolExecutor | None = None
@@ -38,18 +41,31 @@ def get_threads() -> int:
 def share(job: Callable[[int, int], Result], count: int, work: int, grain: int = 1) -> list[Result]:
     """Call job(begin, end) on ranges that cover range(count), and return the results in order.
 
-    `work` is the number of elementary operations in all; ranges begin at multiples of `grain`.
+    `work` is the number of elementary operations in all; ranges begin at multiples of `grain`. There are
+    more ranges than threads, and each thread takes the next one when it is done with its own: one that is
+    held up by other programs holds up no other.
     """
     global _pool
     threads = min(get_threads(), -(-count // grain)) if work >= _LEAST_WORK else 1
     if threads <= 1:
         return [job(0, count)]
-    step = -(-count // (threads * grain)) * grain
+    pieces = max(min(threads * _PIECES, work // _LEAST_WORK), threads)
+    step = -(-count // (pieces * grain)) * grain
     ranges = [(begin, min(begin + step, count)) for begin in range(0, count, step)]
+    results: list[Any] = [None] * len(ranges)
+    left = iter(range(len(ranges)))  # taking the next is one step of the interpreter
+
+    def work_off() -> None:
+        for index in left:
+            results[index] = job(*ranges[index])
+
     if _pool is None:
         _pool = ThreadPoolExecutor(get_threads(), thread_name_prefix="emunum")
-    futures = [_pool.submit(job, begin, end) for begin, end in ranges[1:]]
-    return [job(*ranges[0]), *(future.result() for future in futures)]
+    futures = [_pool.submit(work_off) for _ in range(min(threads, len(ranges)) - 1)]
+    work_off()
+    for future in futures:
+        future.result()
+    return results
 
 
 def _forget_pool() -> None:
