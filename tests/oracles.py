@@ -3,7 +3,7 @@
 Three kinds. Other people's: gfloat and MPFR, from a table of facts written here by hand. Our own, in
 NumPy: `round_array`, the definition of rounding for whole float64 arrays; it shares no line with the
 package and tests/formats/test_exact.py holds it against the rational reference and against gfloat. And
-the layout of the random counters, read off kernels/contract.py and written down a second time.
+the layout of the random counters, read off kernels/contract/counters.py and written down a second time.
 """
 
 from __future__ import annotations

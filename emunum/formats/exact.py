@@ -153,7 +153,7 @@ def sum_exact(
 ) -> float:
     """The sum of terms (exact numbers) under any order but the tensor cores'.
 
-    `draw(level, step, index)` is as in contract.py.
+    `draw(level, step, index)` is as in kernels/contract/counters.py.
     """
     to = accumulator.cast
 

@@ -1,1 +1,1 @@
-"""Array kernels behind plain numbers: contract.py lowers casts, each backend module computes."""
+"""Array kernels behind plain numbers: contract/ lowers casts, each backend module computes."""

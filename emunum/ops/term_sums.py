@@ -33,7 +33,7 @@ def sum_terms(
     """Sum term(0), ..., term(count - 1); the roundings draw under key.fold(level, step, index).
 
     Level, step and index are those of formats/exact.py: level 1 for a term (step t), 2 and up for sums. Each
-    draw is then that of a result's last rounding at its row and column (kernels/contract.py). Raises
+    draw is then that of a result's last rounding at its row and column (kernels/contract/counters.py). Raises
     ValueError for the orders "exact" and "tensor_core".
     """
     to, outer = accumulator.cast, accumulator.last

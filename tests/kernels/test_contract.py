@@ -1,4 +1,4 @@
-"""The claim of contract.py: whatever algorithm and width it selects, every operand pair is rounded once."""
+"""The claim of kernels/contract/: whatever algorithm and width it selects, all pairs are rounded once."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def values(format: Format) -> np.ndarray:
 
 
 def draws(count: int, to: Cast, key: int, operation: int) -> np.ndarray:
-    """R of each element of a flat array, from the layout in kernels/contract.py."""
+    """R of each element of a flat array, from the layout in kernels/contract/counters.py."""
     if not to.stochastic:
         return np.zeros(count, np.int64)
     width = 16 if to.random_bits <= 16 else 32

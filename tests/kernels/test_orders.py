@@ -53,7 +53,7 @@ def numbers(format: Format, shape: tuple[int, ...], rng: np.random.Generator) ->
 
 
 # ----------------------------------------------------------------------------------------------------
-# Rational sums, with the layout of the counters read off kernels/contract.py and written down again
+# Rational sums, with the layout of the counters read off kernels/contract/counters.py and written down again
 # ----------------------------------------------------------------------------------------------------
 
 

@@ -1,8 +1,8 @@
 """Random bits: Philox's known answers, the frozen counter layout, and keys.
 
-The vectors below were computed by tests/oracles.py, whose layout is a second reading of the comment in
-kernels/contract.py, with `philox4x32` after its known answers held. They must never change: every stored
-result of a stochastic run depends on them.
+The vectors below were computed by tests/oracles.py, whose layout is a second reading of the text in
+kernels/contract/counters.py, with `philox4x32` after its known answers held. They must never change: every
+stored result of a stochastic run depends on them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ from oracles import assert_same, round_array
 from emunum.formats import FLOAT32, NAMED, Cast, Format, Mode
 from emunum.formats.exact import round_exact
 from emunum.kernels import contract
-from emunum.kernels.contract import LAYERS, RANDOM, Extent
+from emunum.kernels.contract import LAYERS, RANDOM, Extent, rounders
 from emunum.kernels.cpu.rounding import round_value
 
 
@@ -74,7 +74,7 @@ def algorithms(to: Cast) -> list[Any]:
     guard = to.random_bits + {"B": 1, "C": 2}.get(to.mode.name[-1].upper(), 0) if to.stochastic else 2
     found = [contract.lower_conversion(to, source) for source in (None, Extent.of(FLOAT32), finest)]
     if m + guard <= 30 and to.format.emin >= -126 and to.rule != "wrap":
-        found.append(contract._with_range(to, lambda limits: contract._word(to, np.float32, limits)))
+        found.append(rounders.with_range(to, lambda limits: rounders.word_rounder(to, np.float32, limits)))
     return [x for n, x in enumerate(found) if not any(_alike(x, y) for y in found[:n])]
 
 

@@ -1,4 +1,4 @@
-"""The random bits of an array cast, read off the counter layout in kernels/contract.py, in NumPy."""
+"""The random bits of an array cast, read off the counter layout in kernels/contract/counters.py, in NumPy."""
 
 from __future__ import annotations
 

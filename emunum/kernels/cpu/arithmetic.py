@@ -9,7 +9,7 @@ import numpy as np
 
 from emunum.formats import Cast, Overflow
 from emunum.kernels import contract
-from emunum.kernels.contract import Operation
+from emunum.kernels.contract import Event, Operation
 from emunum.kernels.cpu import elementwise
 from emunum.kernels.cpu.calls import ANY, Array, Counts, counted, random_of, share_elements
 from emunum.kernels.random import Key
@@ -74,7 +74,10 @@ def divide(a: Array, b: Array, to: Cast, key: Key, counts: Counts | None = None)
     out = np.empty(x.size, np.float32)
     share_elements(partial(elementwise.divide, x, y, out, lowered, random), out.size, counts)
     if to.format.p3109:
-        out[(y == 0) & np.isfinite(x)] = np.nan
+        undefined = (y == 0) & np.isfinite(x)
+        if counts is not None:
+            counts[Event.NAN] += np.count_nonzero(undefined & ~np.isnan(out))
+        out[undefined] = np.nan
     return out.reshape(shape)
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from emunum.formats import Cast, Format, Special
 from emunum.kernels import contract
-from emunum.kernels.contract import Extent, Operation
+from emunum.kernels.contract import Event, Extent, Operation
 from emunum.kernels.cpu import codes, elementwise
 from emunum.kernels.cpu.calls import ANY, Array, Counts, counted, random_of, share_elements
 from emunum.kernels.random import Key
@@ -24,13 +24,13 @@ def cast(
     out: Array | None = None,
     counts: Counts | None = None,
 ) -> Array:
-    """Round each element of x, float32 or float64 of any shape, to a format; see contract.py for draws.
+    """Round each element of x, float32 or float64 of any shape; draws as in contract/counters.py.
 
     `out`, contiguous and of x's shape, takes the result in place of a new array.
     """
     narrow = x.dtype == np.float32
     if to.format.special is Special.SCALE:
-        return _cast_to_scale(x, to, key, out)
+        return _cast_to_scale(x, to, key, out, counts)
     lowered = counted(to, counts) or contract.lower_conversion(to, ANY if narrow else None)
     random = random_of(to, key, Operation.CAST)
     result = np.empty(x.shape, np.float32) if out is None else out
@@ -40,14 +40,20 @@ def cast(
     return result
 
 
-def _cast_to_scale(x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array | None) -> Array:
+def _cast_to_scale(
+    x: NDArray[np.floating[Any]], to: Cast, key: Key, out: Array | None, counts: Counts | None
+) -> Array:
     """Scales have no zero and no sign: what rounds to 0 is the smallest one, 0 and negatives are NaN."""
     with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
         source = np.ascontiguousarray(x, np.float64).reshape(-1)
     result = np.empty(x.shape, np.float32) if out is None else out
     target = result.reshape(-1)
-    lowered, random = contract.lower_conversion(to, None), random_of(to, key, Operation.CAST)
-    share_elements(partial(elementwise.cast, source, target, lowered, random), target.size)
+    random = random_of(to, key, Operation.CAST)
+    lowered = counted(to, counts) or contract.lower_conversion(to, None)
+    if counts is not None:  # what is no scale becomes NaN: nothing else happens to it
+        counts[Event.NAN] += np.count_nonzero(source <= 0)
+        source = np.where(source > 0, source, np.nan)
+    share_elements(partial(elementwise.cast, source, target, lowered, random), target.size, counts)
     target[target == 0] = np.float32(to.format.smallest)
     target[~(source > 0)] = np.nan
     return result

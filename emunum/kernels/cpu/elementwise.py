@@ -16,6 +16,7 @@ from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import philox
 from emunum.kernels.cpu.rounding import (
     limited,
+    note_nan,
     product,
     quotient,
     root,
@@ -37,7 +38,7 @@ def _chunk_size(to: Any, begin: Any, end: Any) -> Any:
 
 @inlined
 def _fill(draws: Any, to: Any, random: Any, start: Any, stop: Any) -> None:
-    """Write the draws of elements start, start + 1, ..., stop - 1; the layout is in contract.py."""
+    """Write the draws of elements start, start + 1, ..., stop - 1; the layout is in contract/counters.py."""
     if uses_draw(to):
         width, drop, operation, k0, k1 = random
         size = 128 // width * LANES
@@ -137,6 +138,7 @@ def divide(a: Any, b: Any, out: Any, to: Any, random: Any, begin: Any, end: Any)
         for n in range(stop - start):
             q, rest = quotient(np.float64(a_block[n]), np.float64(b_block[n]))
             out_block[n] = round_value(q, rest, to, _draw(draws, to, n))
+            note_nan(np.isnan(q) & ~(np.isnan(a_block[n]) | np.isnan(b_block[n])), to)
 
 
 @compiled
@@ -152,6 +154,7 @@ def square_root(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) ->
         for n in range(stop - start):
             s, rest = root(np.float64(x_block[n]))
             out_block[n] = round_value(s, rest, to, _draw(draws, to, n))
+            note_nan(np.isnan(s) & ~np.isnan(x_block[n]), to)
 
 
 @compiled

@@ -74,7 +74,7 @@ def clear(out: Any, tile: Any) -> None:
 
 @inlined
 def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
-    """The Philox call of output (i, j), a block of k and a level; see the layout in contract.py.
+    """The Philox call of output (i, j), a block of k and a level; see contract/counters.py.
 
     `place` = (column of output (0, 0), columns a step in i, columns a step in j, the same for rows,
     operation, key low, key high): a transposed problem differs only in its steps.
@@ -98,7 +98,7 @@ def scratch(columns: Any) -> Any:
 
 @inlined
 def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
-    """Write the words of the Philox calls of row i at a step and level; see the layout in contract.py."""
+    """Write the words of the Philox calls of row i at a step and level; see contract/counters.py."""
     w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
     for j in range(w0.size):
         w0[j], w1[j], w2[j], w3[j] = call_of(i, c0 + j, step, place, level)

@@ -18,7 +18,15 @@ import numpy as np
 from emunum.kernels.cpu.bits import bits_of, float_of
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.matmul import draw_at, draws_of, fill, scratch, term_draws
-from emunum.kernels.cpu.rounding import product, round_value, total, two_sum, uses_draw
+from emunum.kernels.cpu.rounding import (
+    counts_events,
+    note_nan,
+    product,
+    round_value,
+    total,
+    two_sum,
+    uses_draw,
+)
 
 
 @inlined
@@ -162,12 +170,14 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
     sums = np.empty((count, columns), np.float64)
     rest, plain = np.empty(columns, np.float64), np.empty(columns, np.float64)
     signs = np.empty(columns, np.uint64)
+    tainted = np.empty(columns, np.bool_)  # whether a term was NaN; only kept where events are counted
     words = scratch(columns)
     for i in range(r0, r1):
         row = out[i][c0:c1]
         sums[:] = 0.0
         plain[:] = 0.0
         signs[:] = np.uint64(0)
+        tainted[:] = False
         for k in range(a.shape[1]):
             p, _ = term_draws(words, i, c0, k, width, place, to_product, to_product)
             ak, bk = a[i, k], b[k][c0:c1]
@@ -177,6 +187,8 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
                 rest[j] = term
                 plain[j] += term  # only looked at where it is not finite
                 signs[j] |= bits_of(term)
+                if counts_events(to_sum):
+                    tainted[j] |= np.isnan(term)
             for n in range(count):
                 own, cut = sums[n], magic[n]
                 for j in range(columns):
@@ -192,6 +204,7 @@ def matmul_exact(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> N
             x, low = (x, low) if finite else (plain[j], 0.0)
             x = -0.0 if x == 0.0 and zero_down and signs[j] >> np.uint64(63) else x
             row[j] = round_value(x, low, to_sum, draw_at(s, j, to_sum, width, drop))
+            note_nan(np.isnan(plain[j]) & ~tainted[j], to_sum)
 
 
 @inlined
@@ -223,6 +236,7 @@ def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any
     inner = np.empty(columns, np.float32)
     top = np.empty(columns, np.int64)
     scale, total_of, plain = np.empty(columns), np.empty(columns), np.empty(columns)
+    tainted = np.empty(columns, np.bool_)  # whether a term was NaN; only kept where events are counted
     words = scratch(columns)
     for i in range(r0, r1):
         row = out[i][c0:c1]
@@ -246,17 +260,23 @@ def matmul_tensor_core(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any
                     scale[j] = float_of(np.uint64(np.int64(1023) + up) << np.uint64(52))
                     total_of[j] = np.trunc(np.float64(inner[j]) * scale[j])
                     plain[j] = np.float64(inner[j])
+                    if counts_events(to_sum):
+                        tainted[j] = np.isnan(inner[j])
                 for k in range(first, last):
                     ak, bk = np.float64(a[i, k]), b[k][c0:c1]
                     for j in range(columns):
                         term = ak * np.float64(bk[j])
                         total_of[j] += np.trunc(term * scale[j])
                         plain[j] += term  # only looked at where it is not finite
+                        if counts_events(to_sum):
+                            note_nan(np.isnan(term) & ~(np.isnan(ak) | np.isnan(bk[j])), to_sum)
+                            tainted[j] |= np.isnan(term)
                 # 3. One rounding.
                 for j in range(columns):
                     exact = total_of[j] / scale[j] + 0.0
                     exact = exact if abs(plain[j]) < np.inf else plain[j]
                     inner[j] = round_value(exact, 0.0, to_sum, _NO_DRAW)
+                    note_nan(np.isnan(plain[j]) & ~tainted[j], to_sum)
             if promotes:
                 if uses_draw(to_outer):
                     fill(words, i, c0, start // chunk, 1, place)

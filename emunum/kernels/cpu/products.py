@@ -115,7 +115,8 @@ def order_kernel(
     to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
     to_result = counted(inner, counts) or contract.lower_conversion(inner, None)
     if counts is not None:
-        to_product = to_product if product is None else contract.counted(product, counts)
+        exact_product = contract.watched(to_product, counts)
+        to_product = exact_product if product is None else contract.counted(product, counts)
         to_sum = to_tree = contract.counted(inner, counts, sums=True)
         to_outer = contract.counted(outer, counts, sums=True)
     width = contract.draw_bits(product, inner)
