@@ -164,7 +164,7 @@ def test_a_planted_violation_is_caught(path, source, complaint):
     [
         ("emunum/nn/layers.py", "from __future__ import annotations\nimport math, numpy.typing"),
         ("emunum/nn/layers.py", "from . import loss\nfrom ..ops.arithmetic import Arithmetic"),
-        ("emunum/kernels/cpu/rounding.py", "from numba import types"),
+        ("emunum/kernels/cpu/rounding/offset.py", "from numba import types"),
         ("emunum/report/figures.py", "import matplotlib.pyplot as plt"),
         ("emunum/experiments/records.py", "from emunum import __version__"),
         ("cli/__init__.py", "import click\nfrom emunum.report import tables\nfrom . import run"),

@@ -45,7 +45,7 @@ def copied(tmp_path: Path) -> Path:
 
 
 def test_editing_a_scalar_function_changes_what_a_new_process_computes(copied: Path, tmp_path: Path) -> None:
-    cache, rounding = tmp_path / "cache", copied / "emunum" / "kernels" / "cpu" / "rounding.py"
+    cache, rounding = tmp_path / "cache", copied / "emunum" / "kernels" / "cpu" / "rounding" / "word.py"
     place, before = _run(ROUND, cache, copied)
     assert Path(place).is_relative_to(copied)
     assert before == RIGHT
