@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from emunum.kernels.contract import LANES
+from emunum.kernels.cpu.bits import right
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import philox
 from emunum.kernels.cpu.rounding import (
@@ -29,6 +30,9 @@ from emunum.kernels.cpu.rounding import (
 
 CHUNK = 4096
 _HALF, _16 = np.uint32(0xFFFF), np.uint32(16)
+_1, _2, _3, _4, _5, _6, _7 = (np.uint64(number * LANES) for number in range(1, 8))
+"""Where the draws of a number lie: after those of the numbers before it, for all lanes."""
+
 
 
 @inlined
@@ -42,13 +46,15 @@ def _fill(draws: Any, to: Any, random: Any, start: Any, stop: Any) -> None:
     if uses_draw(to):
         width, drop, operation, k0, k1 = random
         size = 128 // width * LANES
-        for block in range(start // size, (stop + size - 1) // size):
-            first = block * size - start
-            of_block = draws[first : first + size]
-            if width == 16:
-                _fill_block_16(of_block, block, drop, operation, k0, k1)
-            else:
-                _fill_block_32(of_block, block, drop, operation, k0, k1)
+        first = start // size
+        for block in range((stop - start + size - 1) // size):
+            for lane in range(LANES):
+                words = _call(first + block, lane, operation, k0, k1)
+                # An unsigned index needs no look at whether it counts from the end.
+                if width == 16:
+                    _store_16(draws, np.uint64(block * size + lane), words, drop)
+                else:
+                    _store_32(draws, np.uint64(block * size + lane), words, drop)
 
 
 @inlined
@@ -58,23 +64,19 @@ def _call(block: Any, lane: Any, operation: Any, k0: Any, k1: Any) -> Any:
 
 
 @inlined
-def _fill_block_16(draws: Any, block: Any, drop: Any, operation: Any, k0: Any, k1: Any) -> None:
-    d0, d1, d2, d3 = draws[0:16], draws[16:32], draws[32:48], draws[48:64]
-    d4, d5, d6, d7 = draws[64:80], draws[80:96], draws[96:112], draws[112:128]
-    for lane in range(LANES):
-        w0, w1, w2, w3 = _call(block, lane, operation, k0, k1)
-        d0[lane], d1[lane] = (w0 & _HALF) >> drop, (w0 >> _16) >> drop
-        d2[lane], d3[lane] = (w1 & _HALF) >> drop, (w1 >> _16) >> drop
-        d4[lane], d5[lane] = (w2 & _HALF) >> drop, (w2 >> _16) >> drop
-        d6[lane], d7[lane] = (w3 & _HALF) >> drop, (w3 >> _16) >> drop
+def _store_16(draws: Any, n: Any, words: Any, drop: Any) -> None:
+    w0, w1, w2, w3 = words
+    draws[n], draws[n + _1] = right(np.uint32(w0 & _HALF), drop), right(right(w0, _16), drop)
+    draws[n + _2], draws[n + _3] = right(np.uint32(w1 & _HALF), drop), right(right(w1, _16), drop)
+    draws[n + _4], draws[n + _5] = right(np.uint32(w2 & _HALF), drop), right(right(w2, _16), drop)
+    draws[n + _6], draws[n + _7] = right(np.uint32(w3 & _HALF), drop), right(right(w3, _16), drop)
 
 
 @inlined
-def _fill_block_32(draws: Any, block: Any, drop: Any, operation: Any, k0: Any, k1: Any) -> None:
-    d0, d1, d2, d3 = draws[0:16], draws[16:32], draws[32:48], draws[48:64]
-    for lane in range(LANES):
-        w0, w1, w2, w3 = _call(block, lane, operation, k0, k1)
-        d0[lane], d1[lane], d2[lane], d3[lane] = w0 >> drop, w1 >> drop, w2 >> drop, w3 >> drop
+def _store_32(draws: Any, n: Any, words: Any, drop: Any) -> None:
+    w0, w1, w2, w3 = words
+    draws[n], draws[n + _1] = right(w0, drop), right(w1, drop)
+    draws[n + _2], draws[n + _3] = right(w2, drop), right(w3, drop)
 
 
 @inlined
