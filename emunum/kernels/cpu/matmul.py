@@ -86,37 +86,43 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
     return philox(column, row, np.uint32(block), operation, k0, k1)
 
 
-# Where a rounding is stochastic, the calls of a row are made first and kept in scratch, (4, columns) of
-# words, so that both loops run in whole vectors: calls need 64-bit lanes, roundings 32-bit ones.
+# Where a rounding is stochastic, the calls of a row are made first and kept in scratch, the first words of
+# all columns, then the second ones, and so on, so that both loops run in whole vectors: calls need 64-bit
+# lanes, roundings 32-bit ones. Indices are unsigned: they need no look at whether they count from the end.
 
 
 @inlined
 def scratch(columns: Any) -> Any:
     """Room for the words of a call for each column."""
-    return np.empty((4, columns), np.uint32)
+    return np.empty(4 * columns, np.uint32)
 
 
 @inlined
 def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
     """Write the words of the Philox calls of row i at a step and level; see contract/counters.py."""
-    w0, w1, w2, w3 = words[0], words[1], words[2], words[3]
-    for j in range(w0.size):
-        w0[j], w1[j], w2[j], w3[j] = call_of(i, c0 + j, step, place, level)
+    columns = words.size // 4
+    second, third, fourth = np.uint64(columns), np.uint64(2 * columns), np.uint64(3 * columns)
+    for j in range(columns):
+        n = np.uint64(j)
+        words[n], words[n + second], words[n + third], words[n + fourth] = call_of(
+            i, c0 + j, step, place, level
+        )
 
 
 @inlined
 def draws_of(words: Any, index: Any, width: Any) -> Any:
-    """Return the words that hold draw `index` of every call, and how far up in them."""
-    return words[index * width // 32], np.uint32(index * width % 32)
+    """Return the words, where those that hold draw `index` of every call begin, and how far up it is."""
+    begin = index * width // 32 * (words.size // 4)
+    return words, np.uint64(begin), np.uint32(index * width % 32)
 
 
 @inlined
 def draw_at(draws: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
     """Return R of column j: the top bits of the draw, without the lowest `drop`."""
     if uses_draw(to):
-        word, up = draws
+        words, begin, up = draws
         mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
-        return right(np.uint32(right(word[j], up) & mask), drop)
+        return right(np.uint32(right(words[begin + np.uint64(j)], up) & mask), drop)
     return np.uint32(0)
 
 
