@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from emunum.formats import ALIASES, NAMED, Format
+from emunum.formats.blocks import BLOCK_FORMATS, BlockFormat
 from emunum.formats.exact import decode_exact
 
 MOST_VALUES = 256
@@ -27,14 +28,22 @@ def command(name: str | None, as_json: bool) -> None:
 
     Besides the listed names: eXmY, X = 2..8 exponent bits and Y = 0..23 mantissa bits, IEEE-like;
     binaryKpP{s,u}{e,f}, K = 3..16, IEEE P3109; qI.F, fixed point with I bits before and F after the point;
-    intN, N = 2..16; and the ending _ftz, which flushes the subnormals of any float.
+    intN, N = 2..16; and the ending _ftz, which flushes the subnormals of any float. Block formats, such as
+    mxfp8_e4m3, are elements that share a scale.
     """
     if name is None:
-        listing = list(NAMED.values())
+        listing, blocks = list(NAMED.values()), list(BLOCK_FORMATS.values())
         if as_json:
-            click.echo(json.dumps([facts(format) for format in listing], indent=2))
+            click.echo(json.dumps([*map(facts, listing), *map(block_facts, blocks)], indent=2))
         else:
             _print_listing(listing)
+            _print_blocks(blocks)
+        return
+    if name in BLOCK_FORMATS:
+        if as_json:
+            click.echo(json.dumps(block_facts(BLOCK_FORMATS[name]), indent=2))
+        else:
+            _print_blocks([BLOCK_FORMATS[name]])
         return
     try:
         format = Format.from_name(name)
@@ -74,6 +83,19 @@ def facts(format: Format) -> dict[str, Any]:
     }
 
 
+def block_facts(format: BlockFormat) -> dict[str, Any]:
+    return {
+        "name": format.name,
+        "element": format.element.name,
+        "scale": format.scale.name,
+        "block_size": format.block_size,
+        "bits_per_value": format.bits_per_value,
+        "tensor_scale": "float32" if format.tensor_scaled else None,
+        "largest_element": format.largest,
+        "scale_rules": [str(rule) for rule in format.rules],
+    }
+
+
 def _values(format: Format) -> list[float | str] | None:
     """The value of every code, exactly; NaN and Inf as text, which JSON has no numbers for."""
     if format.code_count > MOST_VALUES:
@@ -100,6 +122,19 @@ def _print_listing(listing: list[Format]) -> None:
             "yes" if format.has_infinity else "no",
             "yes" if format.has_nan else "no",
         )
+    Console(width=None if Console().is_terminal else 130).print(table)
+
+
+def _print_blocks(listing: list[BlockFormat]) -> None:
+    table = Table(title="Block formats (quantize_blocks, matmul_blocks): elements that share a scale")
+    for column in block_facts(listing[0]):
+        table.add_column(column.replace("_", " "))
+    for format in listing:
+        cells = block_facts(format).values()
+        table.add_row(
+            *(", ".join(c) if isinstance(c, list) else "-" if c is None else f"{c:g}" if isinstance(c, float)
+              else str(c) for c in cells)
+        )  # fmt: skip
     Console(width=None if Console().is_terminal else 130).print(table)
 
 

@@ -31,6 +31,18 @@ FACTS = """
 ROWS = [line.split() for line in FACTS.strip().splitlines()]
 
 
+# OCP Microscaling Formats 1.0, table 1, and NVFP4: element, scale, block size, largest element
+BLOCKS = {
+    "mxfp8_e4m3": ("float8_e4m3fn", "float8_e8m0fnu", 32, 448),
+    "mxfp8_e5m2": ("float8_e5m2", "float8_e8m0fnu", 32, 57344),
+    "mxfp6_e2m3": ("float6_e2m3fn", "float8_e8m0fnu", 32, 7.5),
+    "mxfp6_e3m2": ("float6_e3m2fn", "float8_e8m0fnu", 32, 28),
+    "mxfp4_e2m1": ("float4_e2m1fn", "float8_e8m0fnu", 32, 6),
+    "mxint8": ("q2.6", "float8_e8m0fnu", 32, 127 / 64),
+    "nvfp4": ("float4_e2m1fn", "float8_e4m3fn", 16, 6),
+}
+
+
 def number(text):
     return float.fromhex(text) if text.startswith("0x") else float(text)
 
@@ -43,7 +55,8 @@ def test_the_listing_has_every_format_with_its_aliases_and_facts(emunum):
     result = emunum("formats")
     assert (result.code, result.err) == (0, "")
     lines = {line.split("│")[1].strip(): line for line in result.out.splitlines() if line.startswith("│")}
-    assert list(lines) == list(NAMED) == [row[0] for row in ROWS]
+    assert list(lines) == [*NAMED, *BLOCKS]
+    assert list(NAMED) == [row[0] for row in ROWS]
     for name, precision, _, largest, normal, subnormal, infinity, nan in ROWS:
         cells = [cell.strip() for cell in lines[name].split("│")[2:-1]]
         assert cells[0].split() == [alias for alias, canonical in ALIASES.items() if canonical == name]
@@ -54,7 +67,7 @@ def test_the_listing_has_every_format_with_its_aliases_and_facts(emunum):
 
 def test_the_json_listing_has_the_defined_facts(emunum):
     listing = {entry["name"]: entry for entry in json.loads(emunum("formats", "--json").out)}
-    assert list(listing) == [row[0] for row in ROWS]
+    assert list(listing) == [*(row[0] for row in ROWS), *BLOCKS]
     for name, precision, bias, largest, normal, subnormal, infinity, nan in ROWS:
         entry = listing[name]
         assert (entry["precision"], entry["bias"]) == (int(precision), int(bias))
@@ -64,6 +77,17 @@ def test_the_json_listing_has_the_defined_facts(emunum):
         assert (entry["infinity_code"] is not None) == (infinity == "yes")
         assert (entry["nan_code"] is not None) == (nan == "yes")
         assert entry["unit_roundoff"] == 2.0 ** -int(precision)
+
+
+@pytest.mark.parametrize("name", BLOCKS)
+def test_a_block_format_has_its_elements_and_scales(emunum, name):
+    entry, (element, scale, size, largest) = json.loads(emunum("formats", name, "--json").out), BLOCKS[name]
+    assert (entry["element"], entry["scale"], entry["block_size"]) == (element, scale, size)
+    assert entry["largest_element"] == largest
+    assert entry["tensor_scale"] == ("float32" if name == "nvfp4" else None)
+    shown = emunum("formats", name)
+    assert shown.code == 0
+    assert {name, element, scale, str(size)} <= set(shown.out.replace("│", " ").split())
 
 
 def test_a_format_has_its_facts_and_its_values(emunum):
