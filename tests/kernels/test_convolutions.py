@@ -168,6 +168,7 @@ def test_groups_slabs_and_threads_decide_nothing(
         emunum.set_threads(count)
         monkeypatch.setattr(convolutions, "_GROUP", group)
         monkeypatch.setattr(convolutions, "_SLAB", slab)
+        monkeypatch.setattr(convolutions, "_MOST_ERRORS", 2 * slab)
         for found, asked in zip(results(), expected, strict=True):
             assert_same(found, asked)
 

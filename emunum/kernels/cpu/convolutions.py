@@ -14,6 +14,7 @@ a fixed size, whatever the number of images.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -39,7 +40,8 @@ from emunum.kernels.random import Key
 from emunum.kernels.windows import Window
 
 _GROUP = 1 << 18  # numbers of a group's patches: what a second-level cache holds
-_SLAB = 1 << 24  # numbers of a slab of transposed patches: 64 MiB
+_SLAB = 1 << 22  # numbers of a slab of transposed patches: 16 MiB, which the allocator keeps
+_MOST_ERRORS = 1 << 24  # numbers of dy that are put in rows at a time: 64 MiB
 _ONE = Extent(1, 0, 1)
 
 Product = Callable[[Any, Any, int], Any]
@@ -205,8 +207,7 @@ def _correlate(
 
     def run(first: int, last: int) -> None:
         for n0, n1 in _groups(first, last, entries * per_image):
-            under = np.empty((entries, (n1 - n0) * per_image), x.dtype)
-            patches.gather(x, window.numbers, places, under, n0, 0)
+            under = _patches(x, window, places, (n0, n1), (0, entries))
             part = multiply(rows, under, n0 * per_image)
             y[n0:n1] = part.reshape(outputs, n1 - n0, *places).swapaxes(0, 1)
 
@@ -219,12 +220,13 @@ def _weights(dy: Any, x: Any, window: Window, dtype: Any, multiply: Callable[...
     images, outputs, *places = dy.shape
     entries, per_image = x.shape[1] * window.kernel[0] * window.kernel[1], places[0] * places[1]
     dw = np.empty((outputs, entries), dtype)
-    most = max(_SLAB // (images * per_image), 1)  # rows of dy, and entries, that fit a slab
-    for o in range(0, outputs, most):
-        left = np.ascontiguousarray(dy[:, o : o + most].swapaxes(0, 1)).reshape(-1, images * per_image)
-        for k0 in range(0, entries, most):
-            right = _transposed_patches(x, window, (k0, min(k0 + most, entries)), (places[0], places[1]))
-            dw[o : o + most, k0 : k0 + most] = multiply(left, right, (o, k0))
+    rows, columns = max(_MOST_ERRORS // (images * per_image), 1), max(_SLAB // (images * per_image), 1)
+    columns = -(-entries // -(-entries // columns))  # slabs of one size
+    for o in range(0, outputs, rows):
+        left = np.ascontiguousarray(dy[:, o : o + rows].swapaxes(0, 1)).reshape(-1, images * per_image)
+        for k0 in range(0, entries, columns):
+            right = _transposed_patches(x, window, (k0, min(k0 + columns, entries)), (places[0], places[1]))
+            dw[o : o + rows, k0 : k0 + columns] = multiply(left, right, (o, k0))
     return dw.reshape(outputs, x.shape[1], *window.kernel)
 
 
@@ -235,8 +237,7 @@ def _transposed_patches(x: Any, window: Window, entries: tuple[int, int], places
 
     def run(first: int, last: int) -> None:
         for n0, n1 in _groups(first, last, (k1 - k0) * per_image):
-            under = np.empty((k1 - k0, (n1 - n0) * per_image), x.dtype)
-            patches.gather(x, window.numbers, places, under, n0, k0)
+            under = _patches(x, window, places, (n0, n1), entries)
             if x.dtype == np.float32:
                 transpose(under, out[n0 * per_image : n1 * per_image], 0)
             else:
@@ -244,6 +245,20 @@ def _transposed_patches(x: Any, window: Window, entries: tuple[int, int], places
 
     share(run, len(x), work=out.size)
     return out
+
+
+def _patches(
+    x: Any, window: Window, places: tuple[int, int], images: tuple[int, int], entries: tuple[int, int]
+) -> Any:
+    """(entries k0..k1, places of images n0..n1)."""
+    (n0, n1), (k0, k1) = images, entries
+    height, width = (size + 2 * padding for size, padding in zip(x.shape[2:], window.padding, strict=True))
+    sizes = (n1 - n0, x.shape[1], height, width)
+    padded = np.empty(math.prod(sizes) + patches.SLACK, x.dtype)
+    patches.surround(x, window.numbers, padded[: -patches.SLACK].reshape(sizes), n0)
+    out = np.empty((k1 - k0) * (n1 - n0) * places[0] * places[1] + patches.SLACK, x.dtype)
+    patches.gather(padded, sizes, window.numbers, places, out, k0)
+    return out[: -patches.SLACK].reshape(k1 - k0, -1)
 
 
 def _input(

@@ -34,7 +34,6 @@ _1, _2, _3, _4, _5, _6, _7 = (np.uint64(number * LANES) for number in range(1, 8
 """Where the draws of a number lie: after those of the numbers before it, for all lanes."""
 
 
-
 @inlined
 def _chunk_size(to: Any, begin: Any, end: Any) -> Any:
     return CHUNK if uses_draw(to) else max(end - begin, 1)

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 
 
@@ -20,33 +24,72 @@ def _inside(first: Any, stride: Any, count: Any, size: Any) -> Any:
     return min(low, count), max(high, min(low, count))
 
 
-@compiled
-def gather(x: Any, window: Any, places: Any, out: Any, n0: Any, k0: Any) -> None:
-    """out[k - k0, place] = x[n, c, oh stride + r - padding, ...], +0 outside the image.
+SLACK = 16
+"""Numbers that whole vectors may read, and write, beyond the last row."""
 
-    x (N, C, H, W), places = (OH, OW), out (entries from k0 on, places of images from n0 on).
+
+@compiled
+def surround(x: Any, window: Any, out: Any, n0: Any) -> None:
+    """out[n] = x[n0 + n] with the padding's zeros on all sides: (images, C, H + 2 padding, W + 2 padding)."""
+    widest_vectors()
+    row_padding, column_padding = window[4], window[5]
+    for n in range(out.shape[0]):
+        for c in range(x.shape[1]):
+            for h in range(out.shape[2]):
+                line = out[n, c, h]
+                _clear(line)
+                if row_padding <= h < row_padding + x.shape[2]:
+                    source = x[n0 + n, c, h - row_padding]
+                    _place(source, column_padding, 1, line)
+
+
+@compiled
+def gather(x: Any, sizes: Any, window: Any, places: Any, out: Any, k0: Any) -> None:
+    """out[k - k0, place] = x[n, c, oh stride + r, ow stride + s], from k0 on, places of all images.
+
+    x is what `surround` made, flat, and sizes its shape (images, C, H, W). out is flat, too. Rows move 16
+    numbers at a time: what is written beyond the end of one is overwritten by the next.
     """
     widest_vectors()
-    R, S, row_stride, column_stride, row_padding, column_padding = window
+    R, S, row_stride, column_stride, _, _ = window
+    images, channels, height, width = sizes
     rows, columns = places
-    height, width = x.shape[2], x.shape[3]
-    images = out.shape[1] // (rows * columns)
-    for entry in range(out.shape[0]):
+    line = images * rows * columns
+    for entry in range((out.size - SLACK) // line):
         k = k0 + entry
         s, r, c = k % S, k // S % R, k // (S * R)
-        low, high = _inside(s - column_padding, column_stride, columns, width)
-        first = low * column_stride + s - column_padding
+        to = entry * line
         for n in range(images):
+            of_image = ((n * channels + c) * height + r) * width + s
             for oh in range(rows):
-                begin = (n * rows + oh) * columns
-                line = out[entry, begin : begin + columns]
-                h = oh * row_stride + r - row_padding
-                if h < 0 or h >= height:
-                    _clear(line)
-                    continue
-                _clear(line[:low])
-                _clear(line[high:])
-                _pick(x[n0 + n, c, h], first, column_stride, line[low:high])
+                at = of_image + oh * row_stride * width
+                if column_stride == 1:
+                    for ow in range(0, columns, 16):
+                        copy_16(x, at + ow, out, to + ow)
+                else:
+                    for ow in range(columns):
+                        out[to + ow] = x[at + ow * column_stride]
+                to += columns
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def copy_16(typing_context: Any, x: Any, i: Any, out: Any, j: Any) -> Any:
+    """out[j : j + 16] = x[i : i + 16], one load and one store."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        places = []
+        for kind, array, index_kind, index in zip(
+            signature.args[::2], arguments[::2], signature.args[1::2], arguments[1::2], strict=True
+        ):
+            data = context.make_array(kind)(context, builder, array).data
+            place = builder.gep(data, [context.cast(builder, index, index_kind, types.intp)])
+            vector = ir.VectorType(place.type.pointee, 16).as_pointer()
+            places.append(builder.bitcast(place, vector))
+        size = x.dtype.bitwidth // 8
+        builder.store(builder.load(places[0], align=size), places[1], align=size)
+        return context.get_dummy_value()
+
+    return types.void(x, i, out, j), generate
 
 
 @compiled
@@ -80,18 +123,6 @@ def spread(dy: Any, window: Any, places: Any, out: Any) -> None:
 def _clear(line: Any) -> None:
     for j in range(line.size):
         line[j] = 0
-
-
-@inlined
-def _pick(source: Any, first: Any, stride: Any, line: Any) -> None:
-    """line[j] = source[first + j stride]."""
-    if stride == 1:
-        part = source[first : first + line.size]
-        for j in range(line.size):
-            line[j] = part[j]
-    else:
-        for j in range(line.size):
-            line[j] = source[first + j * stride]
 
 
 @inlined

@@ -21,6 +21,7 @@ from emunum.kernels.random import Key
 
 _NARROW = 32  # outputs with fewer columns than this are computed transposed
 _PANEL = 1 << 18  # numbers of a transposed panel: what a second-level cache holds
+_LEAST_ROWS = 32  # rows of a tile, over which blocks of b are used again
 _LEAST_PANEL, _MOST_PANEL = 64, 256  # rows of a panel
 
 
@@ -200,7 +201,8 @@ def _share_tiles(
     if counts is not None:
         return [job((0, rows, 0, columns))]
     if rows >= get_threads():
-        return share(lambda begin, end: job((begin, end, 0, columns)), rows, total)
+        grain = min(_LEAST_ROWS, -(-rows // get_threads()))
+        return share(lambda begin, end: job((begin, end, 0, columns)), rows, total, grain=grain)
     return share(lambda begin, end: job((0, rows, begin, end)), columns, total, grain=64)
 
 
