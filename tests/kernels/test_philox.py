@@ -92,6 +92,7 @@ def test_operations_have_their_frozen_numbers() -> None:
         "DIVIDE": 9,
         "SQUARE_ROOT": 10,
         "RESCALE": 11,
+        "KEEP": 12,
         "SPREAD": 13,
     }
     assert (RESULT_BLOCK, LANES) == (0xFFFFFFFF, 16)

@@ -19,6 +19,7 @@ Philox4x32-10 with key = (low, high) word of a 64-bit key.
                                          MATMUL + 256 (1 + h // D)
     column sum   as matmul, with row 0, operation COLUMN_SUM, which = 1 and the row of x as k. The terms
                  that meet in an entry of a convolution's dx: operation SPREAD, the entry's index as column.
+    keep         as elementwise, with D = 4 draws of 32 bits, whatever N is: element n of a random mask.
 
 D = 8 draws of 16 bits a call where every N of the operation is at most 16, else 4 draws of 32 bits.
 Draws are taken from the low bits of word 0 upwards; R is the top N bits of its draw.
@@ -32,7 +33,7 @@ from emunum.formats import Cast
 
 
 class Operation(IntEnum):
-    """Last counter word: one number for each operation that rounds."""
+    """Last counter word: one number for each operation that draws."""
 
     CAST = 0
     ADD = 1
@@ -46,6 +47,7 @@ class Operation(IntEnum):
     DIVIDE = 9
     SQUARE_ROOT = 10
     RESCALE = 11
+    KEEP = 12
     SPREAD = 13
 
 

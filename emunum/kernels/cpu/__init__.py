@@ -14,6 +14,7 @@ from emunum.kernels.cpu.arithmetic import (
     square_root,
     subtract,
 )
+from emunum.kernels.cpu.averages import move
 from emunum.kernels.cpu.conversions import cast, decode, encode, measure
 from emunum.kernels.cpu.convolutions import (
     convolve,
@@ -23,6 +24,9 @@ from emunum.kernels.cpu.convolutions import (
     convolve_weights,
     convolve_weights_integers,
 )
+from emunum.kernels.cpu.elementary import exp, log
+from emunum.kernels.cpu.masks import keep, select
+from emunum.kernels.cpu.pooling import max_pool, pixel_terms, window_terms
 from emunum.kernels.cpu.products import column_sum, matmul, matmul_integers
 from emunum.kernels.cpu.threads import get_threads, set_threads
 
@@ -39,14 +43,22 @@ __all__ = [
     "decode",
     "divide",
     "encode",
+    "exp",
     "get_threads",
+    "keep",
+    "log",
     "matmul",
     "matmul_integers",
+    "max_pool",
     "measure",
+    "move",
     "multiply",
+    "pixel_terms",
     "rescale",
     "scaled_add",
+    "select",
     "set_threads",
     "square_root",
     "subtract",
+    "window_terms",
 ]
