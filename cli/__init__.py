@@ -15,7 +15,10 @@ import emunum
 
 COMMANDS = {
     "run": "Train a network with every operation emulated.",
+    "report": "Draw what runs did: curves, confusion matrix, predictions.",
+    "verify": "Run records again and compare, bit for bit.",
     "reproduce": "Compute published tables again, ours beside theirs.",
+    "data": "List, fetch and describe data sets.",
     "formats": "List the formats, or print one's facts and values.",
     "explain": "Round one number, step by step, with every decision shown.",
     "conform": "Compare with other implementations, case by case.",

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from emunum_cli.jobs import DEFAULT_MINUTES, PRECISIONS, Job, begun, require_alone, resumed
+from emunum_cli.progress import TrainingProgress
+from emunum_cli.result import events_in, print_events, print_result
 from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from emunum.experiments.config import RunConfig
-from emunum.ops.events import EVENTS
+from emunum.experiments.datasets import DATASETS
+from emunum.nn.models import MODELS
 
-if TYPE_CHECKING:
-    from emunum.experiments.train import EpochRecord, EventRow
-
-PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 DEFAULTS = RunConfig()
 
 
@@ -39,10 +40,13 @@ Examples:
   emunum run --dataset boston --format e5m2 --policy mixed --model mlp --hidden 64,32 --epochs 100
   emunum run --dataset digits --policy int8 --rounding stochastic --model mlp --epochs 10
   emunum run --dataset digits --format e5m2 --policy mixed --order tensor_core:h100_fp8:128
+  emunum run --dataset digits --optimizer adam --learning-rate 0.001 --validation-split 0.1 --patience 3
+  emunum run --dataset digits --momentum 0.9 --nesterov --schedule cosine --loss-scale dynamic
   emunum run --dataset diabetes --format e5m2 --events
+  emunum run --resume runs/mine
   emunum run --dataset toy --precision float8 --policy output --json --quiet""",
 )
-@click.option("--dataset", default=DEFAULTS.dataset, help="toy, diabetes, boston or digits.")
+@click.option("--dataset", default=DEFAULTS.dataset, help=f"{', '.join(DATASETS)}.")
 @click.option(
     "--format", "format_name", metavar="NAME", show_default="float32", help="Number format: a name or eXmY."
 )
@@ -69,7 +73,7 @@ Examples:
     "--policy",
     default=DEFAULTS.policy,
     help="full: everything in the format; mixed: matmul operands; output: layer outputs and errors; "
-    "int8: integers with scales.",
+    "input: what enters the network; hfp8: e4m3 forward, e5m2 backward; int8: integers with scales.",
 )
 @click.option(
     "--accumulator",
@@ -98,31 +102,63 @@ Examples:
     default=DEFAULTS.master,
     help="Weights between steps of --policy int8: float32, or int8 updated stochastically.",
 )
-@click.option("--model", default=DEFAULTS.model, help="linear or mlp.")
+@click.option("--model", default=DEFAULTS.model, help=f"{', '.join(MODELS)}.")
 @click.option(
     "--hidden",
     default="",
     callback=_sizes,
     metavar="SIZES",
-    show_default="32",
+    show_default="32; 256,128 for images",
     help="Hidden sizes of mlp, such as 64,32.",
+)
+@click.option(
+    "--dropout",
+    type=float,
+    show_default="the model's",
+    help="Share of the activations that dropout leaves out in training, such as 0.5, in models that have it.",
 )
 @click.option("--epochs", type=int, default=DEFAULTS.epochs)
 @click.option("--learning-rate", type=float, default=DEFAULTS.learning_rate)
 @click.option("--momentum", type=float, default=DEFAULTS.momentum)
 @click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay)
+@click.option("--optimizer", default=DEFAULTS.optimizer, help="sgd or adam.")
+@click.option("--nesterov", is_flag=True, help="Nesterov's momentum: --momentum 0.9 --nesterov.")
+@click.option(
+    "--schedule",
+    default=DEFAULTS.schedule,
+    help="Learning rate over time: constant, cosine, or step:EPOCHS:FACTOR, such as step:10:0.5.",
+)
 @click.option("--batch-size", type=int, default=DEFAULTS.batch_size)
 @click.option(
     "--test-split", type=float, default=DEFAULTS.test_split, help="Share of the samples kept for the test."
 )
 @click.option(
+    "--validation-split",
+    type=float,
+    default=DEFAULTS.validation_split,
+    help="Share of the training samples that choose the best epoch, such as 0.1; its weights are kept.",
+)
+@click.option(
+    "--patience",
+    type=int,
+    show_default="all epochs are trained",
+    help="Stop after so many epochs without a better validation loss.",
+)
+@click.option("--augment", is_flag=True, help="Vary the training images at random, by --seed.")
+@click.option(
     "--shuffle/--no-shuffle", default=DEFAULTS.shuffle, help="New order of the samples in every epoch."
 )
 @click.option(
     "--loss-scale",
-    type=float,
-    default=DEFAULTS.loss_scale,
-    help="Constant factor on the loss gradient, undone in the update.",
+    default=str(DEFAULTS.loss_scale),
+    metavar="NUMBER|dynamic",
+    help="Factor on the loss gradient, undone in the update; dynamic: halved and the step skipped where "
+    "gradients overflow, doubled after 2000 good steps.",
+)
+@click.option(
+    "--loss",
+    default=DEFAULTS.loss,
+    help="auto (mse for regressions, cross_entropy for classes), mse or cross_entropy.",
 )
 @click.option(
     "--init", default=DEFAULTS.init, help="Initial weights: torch (torch.nn.Linear's bits), he or zeros."
@@ -141,6 +177,27 @@ Examples:
     is_flag=True,
     help="Count overflows, absorbed additions, ties and more, by layer, pass and epoch. Slower.",
 )
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    show_default="EMUNUM_DATA, then the cache",
+    help="Folder with the data sets that do not come with the package; 'emunum data' fetches them.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Go on with the run in DIR that was killed or stopped; every option is the one it was started with.",
+)
+@click.option(
+    "--checkpoint-steps", type=int, show_default="none", help="Write a checkpoint every so many steps."
+)
+@click.option(
+    "--checkpoint-minutes",
+    type=float,
+    show_default=f"{DEFAULT_MINUTES:g}",
+    help="Write a checkpoint every so many minutes, and where the run is stopped.",
+)
 @click.option("--name", show_default="made from the configuration", help="Name of the run's directory.")
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path("runs"), help="Where run directories go."
@@ -149,135 +206,95 @@ Examples:
     "--json", "as_json", is_flag=True, help="Print the record, and nothing else, on standard output."
 )
 @click.option("--quiet", is_flag=True, help="No progress and no table.")
-def command(
-    format_name: str | None,
-    precision: str | None,
-    threads: int | None,
-    events: bool,
-    name: str | None,
-    output: Path,
-    as_json: bool,
-    quiet: bool,
-    **options: Any,
-) -> None:
+@click.pass_context
+def command(ctx: click.Context, /, threads: int | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Train a network with every product, sum and update rounded into a format, and save the record.
 
     OUTPUT/NAME holds config.json, history.jsonl (a line an epoch, its events with --events), weights.npz
     and record.json. The same command gives the same weights, bit for bit, on any machine; record.json has
     their SHA-256.
 
+    A run that is killed or stopped goes on with --resume OUTPUT/NAME, to the same weights and history.
+
     The first run of a configuration compiles its kernels, which takes some seconds; they are kept.
     """
-    if format_name is not None and precision is not None:
-        raise click.UsageError("--format and --precision name the same thing: give one of them.")
-    if precision is not None:
-        format_name = PRECISIONS[precision]
-    options["format"] = DEFAULTS.format if format_name is None else format_name
-    try:
-        config = RunConfig(**options)
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
     if threads is not None and threads < 1:
         raise click.UsageError(f"--threads {threads} is out of range: at least one is needed.")
-    if name is not None and (name in ("", "..") or Path(name).name != name):
-        raise click.UsageError(f"--name {name!r} is no directory name: --output says where it goes.")
+    console = Console(stderr=True, quiet=quiet)
+    path: Path | None = options.pop("resume")
+    if path is None:
+        job = begun(options)
+    else:
+        require_alone(ctx, path)
+        job = resumed(path, options)
+    say = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+    for remark in job.remarks:
+        say(remark)
 
-    from emunum.experiments.records import RunDirectory
-    from emunum.experiments.run import execute
     from emunum.kernels.cpu import set_threads
 
     set_threads(threads)
-    directory = RunDirectory(output, name or default_name(config), config)
-    console = Console(stderr=True, quiet=quiet)
-    counted: list[EventRow] = []
-
-    def on_epoch(epoch: EpochRecord) -> None:
-        counted.extend(epoch.events)
-        loss = f"loss {epoch.step_mse[-1]:.5g}"
-        progress.update(task, advance=1, description="training", loss=loss)
-
-    with _progress(console, quiet) as progress:
-        task = progress.add_task("starting: kernels compile at first use", total=config.epochs, loss="")
-        try:
-            record = execute(config, directory=directory, events=events, on_epoch=on_epoch)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from None
+    record = job.record or _trained(job, console, quiet)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
-        _print_result(record, directory.path)
-        if counted:
-            _print_events(counted)
+        print_result(record, job.directory)
+        if counted := events_in(job.directory):
+            print_events(counted)
     if record["status"] == "diverged":
-        console.print(f"The run diverged: {record['reason']}. The record says so too.", markup=False)
+        say(f"The run diverged: {record['reason']}. The record says so too.")
     if record["status"] == "interrupted":
-        message = f"Interrupted: {record['reason']}. The record in {directory.path} holds what there is."
-        console.print(message, markup=False)
-        raise click.exceptions.Exit(130)
+        say(f"Interrupted: {record['reason']}. To go on: emunum run --resume {job.directory}")
+        raise click.exceptions.Exit(143 if "SIGTERM" in record["reason"] else 130)
 
 
-def _print_events(rows: list[EventRow]) -> None:
-    totals: dict[tuple[str, str], Counter[str]] = {}
-    worst: dict[tuple[str, str], tuple[float, float]] = {}
-    for row in rows:
-        place = str(row["layer"]), str(row["pass"])
-        totals.setdefault(place, Counter()).update({event: int(row[event]) for event in EVENTS})
-        error, bound = worst.get(place, (0.0, 0.0))
-        worst[place] = max(error, float(row["backward_error"])), max(bound, float(row["worst_case"]))
-    table = Table(title="What the roundings did, all epochs; backward error of matrix products beside n u")
-    for column in ("layer", "pass"):
-        table.add_column(column)
-    for event in (*EVENTS, "backward error", "n u"):
-        table.add_column(event.replace("_", " "), justify="right")
-    for place, counts in sorted(totals.items()):
-        errors = (f"{value:.2g}" if value else "-" for value in worst[place])
-        table.add_row(*place, *(f"{counts[event]:,}" for event in EVENTS), *errors)
-    Console(width=None if Console().is_terminal else 150).print(table)
+def _trained(job: Job, console: Console, quiet: bool) -> dict[str, Any]:
+    from emunum.experiments.records import RunDirectory
+    from emunum.experiments.run import execute
+
+    kept = {
+        "events": job.events,
+        "checkpoint_steps": job.interval.steps,
+        "checkpoint_minutes": job.interval.minutes,
+        "data_dir": None if job.data_dir is None else str(job.data_dir.absolute()),
+    }
+    directory = RunDirectory(job.directory.parent, job.directory.name, job.config, kept)
+    try:
+        with TrainingProgress(console, job.config.epochs, quiet) as progress, _terminable():
+            return execute(
+                job.config,
+                directory=directory,
+                events=job.events,
+                checkpoints=job.interval,
+                resume=job.resume,
+                data_dir=job.data_dir,
+                on_step=progress.on_step,
+                on_epoch=progress.on_epoch,
+            )
+    except ValueError as error:
+        directory.discard()
+        raise click.ClickException(str(error)) from None
+    except OSError as error:
+        if not directory.checkpoint.exists():
+            raise
+        raise click.ClickException(
+            f"{error.strerror}: {error.filename}. The run goes on from its checkpoint, once that is mended: "
+            f"emunum run --resume {directory.path}"
+        ) from None
 
 
-def default_name(config: RunConfig) -> str:
-    return f"{config.dataset}-{config.format}-{config.rounding}-{config.policy}-{config.run_id[:8]}"
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM stop a run as Ctrl-C does, with a checkpoint."""
 
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt("SIGTERM")
 
-def _progress(console: Console, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeRemainingColumn(),
-        console=console,
-        disable=quiet or not console.is_terminal,
-        transient=True,
-    )
-
-
-def _print_result(record: dict[str, Any], path: Path) -> None:
-    table = Table(
-        title=f"{record['dataset']} in {record['format']} (max {record['format_max']:g})", show_header=False
-    )
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
-    rounding = record["rounding"]
-    if rounding.startswith("stochastic"):
-        rounding += f", {record['random_bits']} random bits"
-    table.add_row("rounding, overflow", f"{rounding}, {record['overflow_applied']}")
-    accumulator = f", accumulator {record['accumulator']}" if record["accumulator"] else ""
-    accumulator += f", order {record['order']}" if record["order"] != "sequential" else ""
-    table.add_row("policy, model", f"{record['policy']}{accumulator}, {record['model']}")
-    table.add_row("status", f"{record['status']}, {record['epochs_completed']} of {record['epochs']} epochs")
-    for key, label in (
-        ("final_step_mse", "last step's MSE"),
-        ("train_mse", "train MSE"),
-        ("test_mse", "test MSE"),
-        ("test_rmse", "test RMSE"),
-        ("test_accuracy", "test accuracy"),
-    ):
-        value = record.get(key)
-        if key == "test_accuracy" and value is None:
-            continue
-        table.add_row(label, "-" if value is None else f"{value:.6g}")
-    table.add_row("weights SHA-256", str(record["weights_sha256"]))
-    table.add_row("time", f"{record['wall_s']:.2f} s on {record['threads']} threads")
-    table.add_row("saved in", escape(str(path)))
-    Console().print(table)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -85,6 +85,12 @@ def test_the_wheel_holds_every_table(wheel):
     assert in_wheel(wheel, r".*\.csv") == expected
 
 
+def test_the_wheel_holds_the_records_that_commands_read(wheel):
+    names = ("images", "cifar10")
+    expected = set().union(*(in_tree(f"records/{name}.jsonl", "emunum_paper") for name in names))
+    assert in_wheel(wheel, r".*\.jsonl") == expected
+
+
 def test_the_wheel_says_that_emunum_is_typed(wheel):
     assert in_wheel(wheel, r".*/py\.typed") == {"emunum/py.typed"}
 

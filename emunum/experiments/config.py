@@ -8,23 +8,37 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from emunum.experiments.datasets import DATASETS
+from emunum.experiments.datasets import DATASETS, PUBLISHED
+from emunum.experiments.datasets.facts import EMBEDDED_FACTS
+from emunum.experiments.methods import (
+    DYNAMIC,
+    loss_named,
+    parse_optimizer,
+    settled_loss_scale,
+    settled_schedule,
+)
 from emunum.formats import FLOAT32, Cast, Format, Overflow, parse_mode, parse_overflow
 from emunum.formats.names import unknown
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.nn.initial import parse_scheme
-from emunum.nn.models import DEFAULT_HIDDEN, build
-from emunum.ops.policy import INTEGER, IntegerPolicy, Policy, parse_policy
+from emunum.nn.models import DEFAULT_HIDDEN, IMAGE_HIDDEN, build
+from emunum.ops.policy import FIXED, INTEGER, IntegerPolicy, Policy, Role, parse_policy
 from emunum.ops.scaling import INT8, IntegerAccumulator, Scale
 
 _NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choose another --{option}."
-_LATER = {"order": "sequential", "outer": None, "scale": "absmax", "per_channel": False, "master": "float32"}
+_LATER = {
+    "order": "sequential", "outer": None, "scale": "absmax", "per_channel": False, "master": "float32",
+    "validation_split": 0.0, "patience": None, "loss": "auto", "optimizer": "sgd", "nesterov": False,
+    "schedule": "constant", "augment": False, "dropout": None,
+}  # fmt: skip
 """Options that the first version did not have, and their defaults."""
 MASTERS = ("float32", "int8")
+_FORWARD = "float8_e4m3fn"
+"""The format that a run of --policy hfp8 is listed under."""
 SEED_LIMIT = 2**32  # MT19937 and scikit-learn take no more
 
 
@@ -51,14 +65,22 @@ class RunConfig:
     master: str = "float32"
     model: str = "linear"
     hidden: tuple[int, ...] = ()
+    dropout: float | None = None
     epochs: int = 30
     learning_rate: float = 0.01
     momentum: float = 0.0
     weight_decay: float = 0.0
+    optimizer: str = "sgd"
+    nesterov: bool = False
+    schedule: str = "constant"
     batch_size: int = 32
     test_split: float = 0.2
+    validation_split: float = 0.0
+    patience: int | None = None
     shuffle: bool = True
-    loss_scale: float = 1.0
+    augment: bool = False
+    loss: str = "auto"
+    loss_scale: float | str = 1.0
     init: str = "torch"
     seed: int = 42
     rounding_seed: int | None = None
@@ -73,7 +95,8 @@ class RunConfig:
         for field in ("accumulator", "outer"):
             if (name := getattr(self, field)) is not None and self.policy != INTEGER:
                 self._settle(field, Format.from_name(name).name)
-        self._settle("per_channel", bool(self.per_channel))
+        for field in ("per_channel", "nesterov", "augment"):
+            self._settle(field, bool(getattr(self, field)))
         self._settle("order", re.sub(r":0+(?=\d)", ":", self.order))
         parse_scheme(self.init)
         for field in ("epochs", "batch_size"):
@@ -84,29 +107,63 @@ class RunConfig:
                 self._settle(field, _whole(field, getattr(self, field)))
                 self._require(0 <= getattr(self, field) < SEED_LIMIT, field, "from 0 to 2**32 - 1")
         self._settle("random_bits", _whole("random_bits", self.random_bits))
+        self._settle_numbers()
+        shape, task = _shape_and_task(self.dataset)
+        loss_named(self.loss, task)
+        if self.augment and len(shape) == 1:
+            raise ValueError(f"--augment moves images, and {self.dataset} is a table: leave it out.")
         hidden = tuple(_whole("hidden", size) for size in self.hidden)
-        self._settle("hidden", hidden or (DEFAULT_HIDDEN if self.model == "mlp" else ()))
-        for field in ("learning_rate", "momentum", "weight_decay", "test_split", "loss_scale"):
+        if self.model == "mlp" and not hidden:
+            hidden = DEFAULT_HIDDEN if len(shape) == 1 else IMAGE_HIDDEN
+        self._settle("hidden", hidden)
+        parse_optimizer(self.optimizer, self.momentum, self.nesterov, self.weight_decay)
+        self._settle("schedule", settled_schedule(self.schedule))
+        build(self.model, shape, 1, self.hidden or None, self.dropout)
+        self._check(self.build_policy())  # which checks names and random_bits
+
+    def _settle_numbers(self) -> None:
+        for field in ("learning_rate", "momentum", "weight_decay", "test_split", "validation_split"):
             self._settle(field, float(getattr(self, field)))
-        for field in ("learning_rate", "loss_scale"):
-            self._require(0 < getattr(self, field) < math.inf, field, "a finite number above 0")
+        if self.dropout is not None:
+            self._settle("dropout", float(self.dropout))
+        self._settle("loss_scale", settled_loss_scale(self.loss_scale))
+        scale = 1.0 if self.loss_scale == DYNAMIC else float(self.loss_scale)
+        for field, number in (("learning_rate", self.learning_rate), ("loss_scale", scale)):
+            self._require(0 < number < math.inf, field, "a finite number above 0")
         self._require(0 <= self.momentum < 1, "momentum", "at least 0 and below 1")
         self._require(0 <= self.weight_decay < math.inf, "weight_decay", "a finite number of at least 0")
         self._require(0 < self.test_split < 1, "test_split", "between 0 and 1")
+        self._require(0 <= self.validation_split < 1, "validation_split", "at least 0 and below 1")
+        if self.patience is not None:
+            self._settle("patience", _whole("patience", self.patience, " of at least 1"))
+            self._require(self.patience >= 1, "patience", "a whole number of at least 1")
+            if self.validation_split == 0:
+                raise ValueError(
+                    f"--patience {self.patience} waits for a better validation loss: give --validation-split."
+                )
         for field, constant in (
             ("learning_rate", self.learning_rate),
             ("momentum", self.momentum),
             ("weight_decay", self.weight_decay),
-            ("loss_scale", self.loss_scale),
-            ("loss_scale", 1 / self.loss_scale),
+            ("loss_scale", scale),
+            ("loss_scale", 1 / scale),
         ):
             self._require(_survives(constant), field, "neither 0 nor infinite as the float32 constant it is")
-        build(self.model, 1, 1, self.hidden)
-        self._check(self.build_policy())  # which checks names and random_bits
 
     def _check(self, policy: Policy | IntegerPolicy) -> None:
         if isinstance(policy, IntegerPolicy):
+            if self.loss_scale == DYNAMIC:
+                raise ValueError(
+                    "--loss-scale 'dynamic' is for floats: int8 tensors have scales of their own."
+                )
             return
+        for role in (Role.ERROR, Role.GRADIENT):
+            cast = policy.roles[role]
+            if self.loss_scale == DYNAMIC and cast.rule in (Overflow.SATURATE, Overflow.WRAP):
+                raise ValueError(
+                    f"--loss-scale 'dynamic' goes down where gradients overflow to Inf or NaN, and "
+                    f"{cast.format} saturates here. Give --overflow ieee, or a number."
+                )
         for role, cast in policy.roles.items():
             if not cast.format.has_zero:
                 what = f"a network's {role.name.lower()} values"
@@ -119,6 +176,11 @@ class RunConfig:
     def cast(self) -> Cast:
         """The rounding into the run's format."""
         return Cast.from_names(self.format, self.rounding, self.overflow, self.random_bits)
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of every field as JSON with sorted keys."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
     @property
     def run_id(self) -> str:
@@ -137,6 +199,8 @@ class RunConfig:
         """Return what rounds every role, and every sum."""
         if self.policy == INTEGER:
             return self._integer_policy()
+        if self.policy == FIXED:
+            self._settle_fixed()
         policy = parse_policy(self.policy, self.cast)
         for field in ("scale", "per_channel", "master"):
             given = getattr(self, field)
@@ -149,6 +213,19 @@ class RunConfig:
         )
         accumulator, outer = formats
         return policy.with_accumulator(accumulator, self.order, outer)
+
+    def _settle_fixed(self) -> None:
+        if self.format not in ("float32", _FORWARD):
+            raise ValueError(
+                f"--format {self.format!r} with --policy hfp8: its formats are e4m3 forward, e5m2 backward "
+                "and e6m9 for sums. Leave --format out."
+            )
+        self._settle("format", _FORWARD)
+        for field, default in (("accumulator", None), ("order", "sequential"), ("outer", None)):
+            if (given := getattr(self, field)) != default:
+                raise ValueError(
+                    f"{_option(field)} {given!r} with --policy hfp8: its sums are e6m9, in chunks of 64."
+                )
 
     def _integer_policy(self) -> IntegerPolicy:
         if self.format not in ("float32", INTEGER):
@@ -186,6 +263,13 @@ class RunConfig:
         if not holds:
             value = getattr(self, field)
             raise ValueError(f"{_option(field)} {value!r} is out of range: it must be {must_be}.")
+
+
+def _shape_and_task(dataset: str) -> tuple[tuple[int, ...], Literal["regression", "classification"]]:
+    if dataset in PUBLISHED:
+        return PUBLISHED[dataset].shape, "classification"
+    facts = EMBEDDED_FACTS[dataset]
+    return facts.shape, facts.task
 
 
 def _option(field: str) -> str:

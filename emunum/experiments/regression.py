@@ -17,7 +17,7 @@ from typing import Any
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.run import execute
-from emunum.experiments.train import EpochRecord
+from emunum.experiments.state import EpochRecord
 
 FORMATS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 POLICIES = ("output", "full")
@@ -93,7 +93,7 @@ def run(
         losses: list[float] = []
 
         def collect(epoch: EpochRecord, losses: list[float] = losses) -> None:
-            losses.extend(epoch.step_mse)
+            losses.extend(epoch.step_loss)
 
         record = execute(config, on_epoch=collect)
         if record["status"] == "interrupted":

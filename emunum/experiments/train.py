@@ -4,60 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from emunum.experiments import datasets
 from emunum.experiments.config import RunConfig
+from emunum.experiments.counting import EventRow, Phase, drained
+from emunum.experiments.datasets import Samples
+from emunum.experiments.evaluation import EVALUATION_BATCH, METRICS, accuracy_of, measures
+from emunum.experiments.methods import loss_named, parse_loss_scale, parse_optimizer, parse_schedule
+from emunum.experiments.state import Best, EpochRecord, State, Step
+from emunum.experiments.stepping import Stepper
+from emunum.experiments.storage import Storage, storage
 from emunum.kernels.random import Key
 from emunum.nn.initial import new_stream, parse_scheme
 from emunum.nn.layers import Array, Params
-from emunum.nn.loss import mean_squared_error, mean_squared_error_gradient
+from emunum.nn.loss import LOSSES
 from emunum.nn.models import build
-from emunum.nn.optim import SGD
 from emunum.ops.arithmetic import IntegerArithmetic, bind
-from emunum.ops.events import EVENTS, EventLog
+from emunum.ops.events import EventLog
 from emunum.ops.policy import Role
 from emunum.ops.strict import plain
 
-METRICS = ("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy")
-
-
-class Phase(IntEnum):
-    """Where in a run an operation happens: with the step, the outermost part of its random counter."""
-
-    TRAIN = 0
-    UPDATE = 1
-    TEST_ON_TRAIN = 2
-    TEST_ON_TEST = 3
-    INITIAL = 4
-
-
-EventRow = Mapping[str, str | int | float]
-"""layer, pass, role, a count for each Event, the largest errors of matrix products and their bound n u."""
-
-_PASSES = {Role.ERROR: "backward", Role.GRADIENT: "backward", Role.UPDATE: "update", Role.MASTER: "update"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One epoch: the loss of each of its steps, before that step's update, and the time it took."""
-
-    epoch: int
-    step_mse: tuple[float, ...]
-    wall_s: float
-    events: tuple[EventRow, ...] = ()
-    """With --events: a row for each layer, pass and role."""
-
-    @property
-    def mean_mse(self) -> float:
-        """Mean loss of the epoch's steps."""
-        return math.fsum(self.step_mse) / len(self.step_mse)
+_PHASES = 16  # numbers between the batches of a measurement
 
 
 class DivergedError(ArithmeticError):
@@ -68,65 +41,152 @@ class Training:
     """A run in progress: `epochs` advances it, `params` are the master weights so far.
 
     With `strict`, any raw NumPy arithmetic on the network's values raises. With `events`, roundings are
-    counted; the bits stay the same.
+    counted; the bits stay the same. `data_dir` is where data are looked for that do not come with the
+    package.
     """
 
-    def __init__(self, config: RunConfig, *, strict: bool = False, events: bool = False) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        *,
+        strict: bool = False,
+        events: bool = False,
+        data_dir: Path | None = None,
+    ) -> None:
         self.config = config
-        dataset = datasets.load(config.dataset)
-        self.data_sha256 = dataset.sha256
-        self.split = datasets.split(dataset, config.test_split, config.seed)
-        n_in, n_out = self.split.x_train.shape[1], self.split.y_train.shape[1]
-        self.model = build(config.model, n_in, n_out, config.hidden)
-        self.optimizer = SGD(
-            lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
+        dataset = datasets.load(config.dataset, data_dir)
+        self.data_sha256, self.data_note = dataset.sha256, dataset.note
+        self.split = datasets.split(dataset, config.test_split, config.seed, config.validation_split)
+        self.loss_name = loss_named(config.loss, self.split.task)
+        shape, outputs = self.split.train.shape, self.split.train.outputs
+        self.model = build(config.model, shape, outputs, config.hidden or None, config.dropout)
+        self.steps_per_epoch = -(-len(self.split.train) // config.batch_size)
+        self._schedule = parse_schedule(config.schedule)
         seed = config.seed if config.rounding_seed is None else config.rounding_seed
         self._events = EventLog() if events else None
         self._arith = bind(config.build_policy(), Key(seed), strict=strict, events=self._events)
-        self.steps = self._overflows = 0
-        self.params = self._initial()
-        self.state = self.optimizer.state(self.params)
+        self._history: list[EpochRecord] = []
+        self._stepper = Stepper(
+            arith=self._arith,
+            model=self.model,
+            loss=LOSSES[self.loss_name],
+            optimizer=parse_optimizer(
+                config.optimizer, config.momentum, config.nesterov, config.weight_decay
+            ),
+            rate=self._rate,
+            samples=self.split.train,
+            augment_seed=config.seed if config.augment else None,
+            drained=self._drained,
+        )
+        params = self._initial()
+        self.state = State(
+            params=params,
+            optimizer=self._stepper.optimizer.state(params),
+            scale=parse_loss_scale(config.loss_scale),
+            events=self._drained(),
+        )
 
-    def epochs(self) -> Iterator[EpochRecord]:
-        """Train, an epoch at a time. Raises DivergedError after a step with a loss or weight not finite."""
-        samples, batch = len(self.split.x_train), self.config.batch_size
-        for epoch in range(1, self.config.epochs + 1):
-            started = time.perf_counter()
-            order = self._order(epoch, samples)
-            losses = [self._step(order[at : at + batch]) for at in range(0, samples, batch)]
-            wall_s = time.perf_counter() - started
-            yield EpochRecord(epoch=epoch, step_mse=tuple(losses), wall_s=wall_s, events=self._drained())
+    def restore(self, state: State, finished: Sequence[EpochRecord]) -> None:
+        """Go on from a state of this very run, and the epochs before it."""
+        self.state, self._history = state, list(finished)
 
-    def predict(self, x: Array, phase: Phase) -> Array:
-        """Return the network's emulated output for features x (n, d)."""
-        arith = self._arith.at(self.steps, phase)
-        y, _ = self.model.forward(arith, self.params, arith.cast(Role.INPUT, x))
-        return arith.values(y)
+    def epochs(self, on_step: Callable[[Step], object] = lambda step: None) -> Iterator[EpochRecord]:
+        """Train, an epoch at a time, from where the state stands.
+
+        Where there is a validation set, the weights are those of the best epoch once this is through.
+        Raises DivergedError where a loss or weight is not finite, once the epoch, cut short, is handed out.
+        """
+        while self.state.epoch <= self.config.epochs and self.stopped_early is None:
+            order = self._order()
+            while self.state.position < self.steps_per_epoch and not self.state.diverged:
+                at = self.state.position * self.config.batch_size
+                rows = order[at : at + self.config.batch_size]
+                # A step counts from this assignment on, which Ctrl-C cannot cut in two.
+                self.state = state = self._stepper.step(self.state, rows)
+                on_step(self._described(state, len(rows)))
+            if self.state.diverged:
+                yield self._record()
+                raise DivergedError(self.state.diverged)
+            yield self._finish_epoch()
+        if self.state.best:
+            self.state = replace(self.state, params=self.state.best.params)
+
+    def predict(self, samples: Samples, phase: Phase) -> Array:
+        """Return the network's emulated output (n, k) for samples, computed in batches of EVALUATION_BATCH.
+
+        The random bits of the i-th batch are those of the place (steps so far, phase + 16 i).
+        """
+        parts = []
+        for batch, at in enumerate(range(0, len(samples), EVALUATION_BATCH)):
+            arith = replace(self._arith, events=None).at(self.steps, phase + _PHASES * batch)
+            x = arith.cast(Role.INPUT, samples.features(slice(at, at + EVALUATION_BATCH)))
+            y, _ = self.model.forward(arith, self.params, x, training=False)
+            parts.append(arith.values(y))
+        return np.concatenate(parts)
 
     def metrics(self) -> dict[str, float | None]:
-        """Return the mean squared errors and their roots, on standardised targets.
+        """Return METRICS as `evaluation.measures` defines them, for the weights as they are."""
+        train, test = self.split.train, self.split.test
+        found = measures(self.loss_name, self.predict(test, Phase.TEST_ON_TEST), test, self.config.batch_size)
+        if self.loss_name == "mse":
+            mse = self._stepper.loss.value(
+                self.predict(train, Phase.TEST_ON_TRAIN), train.targets(slice(None))
+            )
+            found |= {"train_mse": mse, "train_rmse": math.sqrt(mse)}
+        if best := self.state.best:
+            found |= {"validation_loss": best.loss, "validation_accuracy": best.accuracy}
+        return {name: found.get(name) for name in METRICS}
 
-        test_mse_over_n is the published study's number: the sum of the test batches' means divided by
-        the number of test samples (not of batches). test_accuracy is the share of test samples whose
-        largest output is that of their class, or None for a regression.
-        """
-        train = mean_squared_error(self.predict(self.split.x_train, Phase.TEST_ON_TRAIN), self.split.y_train)
-        y, target = self.predict(self.split.x_test, Phase.TEST_ON_TEST), self.split.y_test
-        test, batch = mean_squared_error(y, target), self.config.batch_size
-        parts = [
-            mean_squared_error(y[at : at + batch], target[at : at + batch])
-            for at in range(0, len(target), batch)
-        ]
-        classes = target.shape[1] > 1
-        accuracy = float(np.mean(y.argmax(axis=1) == target.argmax(axis=1))) if classes else None
-        values = (train, math.sqrt(train), test, math.sqrt(test), math.fsum(parts) / len(target), accuracy)
-        return dict(zip(METRICS, values, strict=True))
+    def storage(self) -> Storage:
+        """Return the bytes of the weights and of the activations of one batch."""
+        batch = min(self.config.batch_size, len(self.split.train))
+        sample = self.split.train.features(slice(0, 1))
+        return storage(self.model, self.params, self._arith.policy, sample, batch)
+
+    @property
+    def params(self) -> list[Params]:
+        """The master weights, a dict for each layer."""
+        return self.state.params
+
+    @property
+    def steps(self) -> int:
+        """Steps tried so far."""
+        return self.state.steps
+
+    @property
+    def finished(self) -> list[EpochRecord]:
+        """The epochs that are done."""
+        return self._history[: self.state.epoch - 1]
+
+    @property
+    def history(self) -> list[EpochRecord]:
+        """The epochs that are done and, where the run diverged, the one in which it did."""
+        return [*self.finished, self._record()] if self.state.diverged else self.finished
+
+    @property
+    def last_loss(self) -> float | None:
+        """Loss of the latest step."""
+        losses = self.state.losses or (self.finished[-1].step_loss if self.finished else ())
+        return losses[-1] if losses else None
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The epoch with the least validation loss; None without a validation set."""
+        return self.state.best.epoch if self.state.best else None
+
+    @property
+    def stopped_early(self) -> str | None:
+        """Why no further epoch is trained although there could be one, if so."""
+        patience, best = self.config.patience, self.state.best
+        if patience is None or best is None or self.state.epoch > self.config.epochs:
+            return None
+        waited = self.state.epoch - 1 - best.epoch
+        return f"no better validation loss for {waited} epochs" if waited >= patience else None
 
     @property
     def accumulator_overflows(self) -> int | None:
         """Additions that left the accumulator of policy int8 so far; None where sums are floats."""
-        return self._overflows if isinstance(self._arith, IntegerArithmetic) else None
+        return self.state.overflows if isinstance(self._arith, IntegerArithmetic) else None
 
     @property
     def weights_sha256(self) -> str:
@@ -152,50 +212,54 @@ class Training:
         ]
 
     def _drained(self) -> tuple[EventRow, ...]:
-        """The events since the last call, without those of measurements."""
-        rows: list[EventRow] = []
-        for place, role, entry in self._events.drain() if self._events else ():
-            phase = place[0][1]
-            if phase not in (Phase.TRAIN, Phase.UPDATE, Phase.INITIAL):
-                continue
-            of_role = _PASSES.get(Role[role.upper()], "forward")
-            rows.append(
-                {
-                    "layer": self.model.name_of(place[1][0]) if len(place) > 1 else "loss",
-                    "pass": "initial" if phase == Phase.INITIAL else of_role,
-                    "role": role,
-                    **dict(zip(EVENTS, map(int, entry.counts), strict=True)),
-                    "forward_error": entry.forward,
-                    "backward_error": entry.backward,
-                    "worst_case": entry.bound,
-                }
-            )
-        return tuple(rows)
+        return tuple(drained(self._events, self.model.name_of)) if self._events else ()
 
-    def _order(self, epoch: int, samples: int) -> Any:
+    def _order(self) -> Any:
+        samples = len(self.split.train)
         if not self.config.shuffle:
             return np.arange(samples)
         # MT19937 and RandomState.permutation are frozen: NumPy promises their streams for good (NEP 19).
-        return np.random.RandomState([self.config.seed, epoch]).permutation(samples)
+        return np.random.RandomState([self.config.seed, self.state.epoch]).permutation(samples)
 
-    def _step(self, rows: Any) -> float:
-        config, params = self.config, self.params
-        before = self._arith.overflows.total() if isinstance(self._arith, IntegerArithmetic) else 0
-        arith = self._arith.at(self.steps, Phase.TRAIN)
-        x = arith.cast(Role.INPUT, self.split.x_train[rows], part=0)
-        target = arith.cast(Role.INPUT, self.split.y_train[rows], part=1)
-        y, saved = self.model.forward(arith, params, x)
-        loss = mean_squared_error(arith.values(y), arith.values(target))
-        dy = mean_squared_error_gradient(arith, y, target, config.loss_scale)
-        grads = self.model.backward(arith, params, saved, dy)
-        self.params, self.state = self.optimizer.step(
-            self._arith.at(self.steps, Phase.UPDATE), params, grads, self.state, config.loss_scale
+    def _rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 1."""
+        total = self.config.epochs * self.steps_per_epoch
+        return self.config.learning_rate * self._schedule.rate(step, self.steps_per_epoch, total)
+
+    def _described(self, state: State, samples: int) -> Step:
+        of, loss = self.steps_per_epoch, state.losses[-1]
+        return Step(epoch=state.epoch, number=state.position, of=of, samples=samples, loss=loss)
+
+    def _finish_epoch(self) -> EpochRecord:
+        """Validate, and begin the next epoch, in one assignment too."""
+        state = self.state
+        loss = accuracy = None
+        best = state.best
+        if self.split.validation is not None:
+            y, samples = self.predict(self.split.validation, Phase.VALIDATION), self.split.validation
+            target = samples.targets(slice(None))
+            loss, accuracy = self._stepper.loss.value(y, target), accuracy_of(y, target)
+            if best is None or loss < best.loss:
+                best = Best(epoch=state.epoch, loss=loss, accuracy=accuracy, params=state.params)
+        record = self._record(loss, accuracy)
+        self._history[state.epoch - 1 :] = [record]
+        self.state = replace(
+            state, epoch=state.epoch + 1, position=0, losses=(), skipped=0, wall_s=0.0, events=(), best=best
         )
-        self.steps += 1
-        if isinstance(self._arith, IntegerArithmetic):
-            self._overflows += self._arith.overflows.total() - before
-        if not math.isfinite(loss):
-            raise DivergedError(f"the loss became {loss} at step {self.steps}")
-        if not all(np.isfinite(w).all() for w in self.named_weights().values()):
-            raise DivergedError(f"a weight became NaN or infinite at step {self.steps}")
-        return loss
+        return record
+
+    def _record(self, loss: float | None = None, accuracy: float | None = None) -> EpochRecord:
+        state, samples = self.state, min(self.state.position * self.config.batch_size, len(self.split.train))
+        return EpochRecord(
+            epoch=state.epoch,
+            step_loss=state.losses,
+            wall_s=state.wall_s,
+            samples_per_s=samples / state.wall_s,
+            lr=self._rate(state.steps),
+            loss_scale=state.scale.scale,
+            skipped_steps=state.skipped,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            complete=not state.diverged,
+            events=state.events,
+        )

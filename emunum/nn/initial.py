@@ -94,11 +94,15 @@ def linear(scheme: Scheme, stream: RandomState, n_in: int, n_out: int) -> tuple[
     Raises ValueError where n_in or n_out is below 1.
     Source: at::transformation::uniform_real and torch.nn.Linear.reset_parameters, torch 2.13.
     """
+    w = weights(scheme, stream, n_in, n_out)
+    return w, _uniform(stream, scheme.bias_bound, n_in, (n_out,))
+
+
+def weights(scheme: Scheme, stream: RandomState, n_in: int, n_out: int) -> Float32Array:
+    """Return the initial weights alone, of a layer that has no biases and draws none."""
     if n_in < 1 or n_out < 1:
         raise ValueError(f"a layer of {n_in} inputs and {n_out} outputs is empty. Pass at least 1 of each.")
-    w = _uniform(stream, scheme.weight_bound, n_in, (n_out, n_in))
-    b = _uniform(stream, scheme.bias_bound, n_in, (n_out,))
-    return w, b
+    return _uniform(stream, scheme.weight_bound, n_in, (n_out, n_in))
 
 
 def _uniform(stream: RandomState, bound: Bound | None, n_in: int, shape: tuple[int, ...]) -> Float32Array:

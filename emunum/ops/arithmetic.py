@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import ModuleType
 from typing import Any, Self
@@ -10,12 +11,12 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.formats import FLOAT32, Cast, Format, Overflow
+from emunum.formats import FLOAT32, Accumulator, Cast, Format, Overflow
 from emunum.kernels import cpu
 from emunum.kernels.contract import Event
 from emunum.kernels.random import Key
 from emunum.kernels.windows import Window
-from emunum.ops.events import Entry, EventLog, Place
+from emunum.ops.events import Entry, EventLog, Place, patches_of
 from emunum.ops.policy import IntegerPolicy, Policy, Role
 from emunum.ops.scaling import Scale, Scaled, matmul_int8, quantize_int8
 from emunum.ops.strict import guard, plain
@@ -63,17 +64,24 @@ class Arithmetic:
     def convolve(self, x: Array, w: Array, window: Window, role: Role, part: int = 0) -> Array:
         """x (N, C, H, W) under w (O, C, R, S) -> (N, O, OH, OW): a matmul of patches, as are the next two."""
         policy, key, counts = self.policy, self._key(role, part), self._counts(role)
-        y = self.backend.convolve(
-            plain(x), plain(w), window, policy.product, policy.accumulator, key, counts=counts
-        )
+        x, w = plain(x), plain(w)
+        y = self.backend.convolve(x, w, window, policy.product, policy.accumulator, key, counts=counts)
+        if self.events is not None:
+            rows, channels = w.reshape(len(w), -1), y.swapaxes(0, 1).reshape(len(w), -1)
+            entry, under = self._entry(role), patches_of(x, window)
+            self.events.compare(entry, rows, under, channels, policy.accumulator)
         return self._out(y)
 
     def convolve_weights(self, dy: Array, x: Array, window: Window, role: Role, part: int = 0) -> Array:
         """Return the gradient of w from those of y (N, O, OH, OW) and from x (N, C, H, W)."""
         policy, key, counts = self.policy, self._key(role, part), self._counts(role)
-        dw = self.backend.convolve_weights(
-            plain(dy), plain(x), window, policy.product, policy.accumulator, key, counts=counts
-        )
+        dy, x = plain(dy), plain(x)
+        sums = policy.product, policy.accumulator, key
+        dw = self.backend.convolve_weights(dy, x, window, *sums, counts=counts)
+        if self.events is not None:
+            rows, entry = dy.swapaxes(0, 1).reshape(dy.shape[1], -1), self._entry(role)
+            under = patches_of(x, window).T
+            self.events.compare(entry, rows, under, dw.reshape(len(dw), -1), policy.accumulator)
         return self._out(dw)
 
     def convolve_input(
@@ -133,7 +141,30 @@ class Arithmetic:
 
     def select(self, condition: Array, x: Array) -> Array:
         """x where the condition holds, else +0: exact."""
-        return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+        return self._out(self.backend.select(plain(condition), plain(x)))
+
+    def exp(self, x: Array, role: Role, part: int = 0) -> Array:
+        """round(e^x), rounded from a float64 within 1 ulp of e^x (kernels.elementary): not quite once."""
+        to, key, counts = self._between(role), self.key.fold(role, part, _EXP), self._counts(role)
+        return self._out(self.backend.cast(self.backend.exp(plain(x)), to, key, counts=counts))
+
+    def move(self, y: Array, alpha: float, x: Array, part: int = 0) -> Array:
+        """y + alpha (x - y) in the update's format: difference, product and sum rounded, of one shape."""
+        to, key = self.policy.roles[Role.UPDATE], self._key(Role.UPDATE, part)
+        counts = self._counts(Role.UPDATE)
+        return self._out(self.backend.move(plain(y), np.float32(alpha), plain(x), to, key, counts=counts))
+
+    def row_sum(self, x: Array, role: Role, part: int = 0) -> Array:
+        """Sum over the last axis: the column sums of the transpose."""
+        return self.column_sum(x.reshape(-1, x.shape[-1]).T, role, part).reshape(x.shape[:-1])
+
+    def row_max(self, x: Array) -> Array:
+        """Largest of each row (last axis), which stays as an axis of 1: exact. NaN where a row holds one."""
+        return self._out(self.values(x).max(axis=-1, keepdims=True))
+
+    def smallest(self, role: Role) -> float:
+        """Return the least positive number of the format that results for a role have."""
+        return self._between(role).format.smallest
 
     def _between(self, role: Role) -> Cast:
         return self.policy.roles[role] if role is Role.UPDATE else self.policy.elementwise
@@ -150,6 +181,59 @@ class Arithmetic:
 
     def _out(self, x: Array) -> Array:
         return guard(x) if self.strict else x
+
+    def rearrange(self, move: Callable[[Array], Array], x: Any) -> Any:
+        """x's numbers, moved, left out or mixed with zeros by `move`, which computes nothing: exact."""
+        return self._holding(x, move(self._numbers(x)))
+
+    def keep(self, shape: tuple[int, ...], rate: float, role: Role, part: int = 0) -> NDArray[np.bool_]:
+        """Return a random mask: True with probability 1 - rate."""
+        return self.backend.keep(shape, rate, self._key(role, part))  # type: ignore[no-any-return]
+
+    def channel_sum(self, x: Any, role: Role, part: int = 0) -> Any:
+        """x (N, C, ...) -> (C,): sums over samples and pixels in index order, n outermost, as column_sum."""
+        channels = x.shape[1]
+        rows = self.rearrange(lambda x: np.moveaxis(x, 1, -1).reshape(-1, channels), x)
+        return self.column_sum(rows, role, part)
+
+    def window_sum(self, x: Any, window: Window, role: Role, part: int = 0) -> Any:
+        """x (N, C, H, W) -> (N, C, OH, OW): the sum of each window in index order, zeros for padding."""
+        terms = self.rearrange(lambda x: self.backend.window_terms(x, window), x)
+        flat = self._reshaped(terms, (terms.shape[0], -1))
+        return self._reshaped(self.column_sum(flat, role, part), terms.shape[1:])
+
+    def max_pool(self, x: Any, window: Window) -> tuple[Any, Any]:
+        """x (N, C, H, W) -> (N, C, OH, OW): the largest of each window, and its number there: exact.
+
+        Padding never is. The first of equal numbers is, in index order, and a NaN before every number.
+        """
+        y, winners = self.backend.max_pool(self._numbers(x), window)
+        return self._holding(x, y), winners
+
+    def window_scatter(
+        self, dy: Any, winners: Any, window: Window, shape: tuple[int, ...], role: Role, part: int = 0
+    ) -> Any:
+        """dy (N, C, OH, OW) -> (N, C, H, W) = shape: each pixel the sum over the windows that cover it.
+
+        `winners` limits them to those it won; None does not. Windows in index order from +0, one that it
+        lost a term +0. Where no two windows overlap this is exact, the accumulator not being asked.
+        """
+        terms = self.rearrange(lambda dy: self.backend.pixel_terms(dy, winners, window, shape), dy)
+        if terms.shape[0] == 1:
+            return self._reshaped(terms, shape)
+        flat = self._reshaped(terms, (terms.shape[0], -1))
+        return self._reshaped(self.column_sum(flat, role, part), shape)
+
+    def _reshaped(self, x: Any, shape: tuple[int, ...]) -> Any:
+        return self.rearrange(lambda x: x.reshape(shape), x)
+
+    def _numbers(self, x: Any) -> Any:
+        """The numbers that x holds, to be compared and moved."""
+        return plain(x)
+
+    def _holding(self, x: Any, numbers: Any) -> Any:
+        """Numbers of x as x holds them."""
+        return self._out(numbers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +300,9 @@ class IntegerArithmetic(Arithmetic):
         return Scaled(codes=out, scale=np.asarray(dy.scale * w.scale.reshape(-1)))
 
     def column_sum(self, x: Any, role: Role, part: int = 0) -> Any:
-        """Sum over the first axis, in the integer accumulator."""
+        """Sum over the first axis, in the integer accumulator; of float32 numbers, in float32."""
+        if not isinstance(x, Scaled):
+            return self._out(self.backend.column_sum(self.values(x), Accumulator(cast=_FLOAT32), self.key))
         ones = Scaled(codes=np.ones((1, x.shape[0]), np.int8), scale=np.asarray(1.0))
         total = self.matmul(ones, x, role, part)
         return Scaled(codes=total.codes.reshape(-1), scale=total.scale.reshape(-1)[:1])
@@ -256,6 +342,25 @@ class IntegerArithmetic(Arithmetic):
             self.backend.scaled_add(self.values(y), np.float32(alpha), self.values(x), _FLOAT32, self.key)
         )
 
+    def exp(self, x: Any, role: Role, part: int = 0) -> Array:
+        """e^x, rounded to float32 from a float64 within 1 ulp."""
+        return self._out(self.backend.cast(self.backend.exp(self.values(x)), _FLOAT32, self.key))
+
+    def move(self, y: Any, alpha: float, x: Any, part: int = 0) -> Array:
+        """y + alpha (x - y) in float32: difference, product and sum rounded."""
+        y, x = self.values(y), self.values(x)
+        return self._out(self.backend.move(y, np.float32(alpha), x, _FLOAT32, self.key))
+
+    def row_sum(self, x: Any, role: Role, part: int = 0) -> Array:
+        """Sum over the last axis in float32, in index order: of losses, not of layers."""
+        x = self.values(x)
+        sums = self.backend.column_sum(x.reshape(-1, x.shape[-1]).T, _FLOAT32, self.key)
+        return self._out(sums.reshape(x.shape[:-1]))
+
+    def smallest(self, role: Role) -> float:
+        """Return the least positive float32."""
+        return FLOAT32.smallest
+
     def values(self, x: Any) -> Array:
         """Return the float32 numbers that x stands for."""
         return x.values() if isinstance(x, Scaled) else plain(x)
@@ -263,8 +368,8 @@ class IntegerArithmetic(Arithmetic):
     def select(self, condition: Array, x: Any) -> Any:
         """x where the condition holds, else +0: exact."""
         if isinstance(x, Scaled):
-            return replace(x, codes=np.where(condition, x.codes, x.codes.dtype.type(0)))
-        return self._out(np.where(plain(condition), plain(x), np.float32(0)))
+            return replace(x, codes=self.backend.select(plain(condition), x.codes))
+        return self._out(self.backend.select(plain(condition), plain(x)))
 
     @property
     def _width(self) -> tuple[int, bool]:
@@ -281,8 +386,22 @@ class IntegerArithmetic(Arithmetic):
         source = x if isinstance(x, Scaled) else plain(x)
         return quantize_int8(source, to, key, scale=scale, axis=axis, backend=self.backend)
 
+    def _numbers(self, x: Any) -> Any:
+        if not isinstance(x, Scaled):
+            return plain(x)
+        if x.scale.size != 1:
+            raise ValueError("numbers of several scales cannot be compared or moved. Requantise them first.")
+        return x.codes
+
+    def _holding(self, x: Any, numbers: Any) -> Any:
+        if isinstance(x, Scaled):
+            return Scaled(codes=numbers, scale=x.scale.reshape(()))
+        return self._out(numbers)
+
 
 _FLOAT32 = Cast(format=FLOAT32)
+_EXP = 3
+"""Third word of the key under which exp rounds, so that a cast for the same role has other random bits."""
 
 
 def bind(

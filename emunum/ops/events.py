@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from emunum.formats import Accumulator, Format
 from emunum.kernels.contract import Event
+from emunum.kernels.windows import Window
 
 EVENTS = tuple(event.name.lower() for event in Event)
 
@@ -57,6 +59,14 @@ def errors_of(a: Any, b: Any, y: Any, format: Format) -> Errors:
         backward=_largest_ratio(off, sizes),
         unit_roundoff=format.unit_roundoff,
     )
+
+
+def patches_of(x: Any, window: Window) -> NDArray[Any]:
+    """Return what lies under a window: x (N, C, H, W) -> (C R S, N OH OW), padded with zeros."""
+    (rows, columns), (down, across) = window.kernel, window.stride
+    padded = np.pad(x, ((0, 0), (0, 0), *((padding, padding) for padding in window.padding)))
+    views = sliding_window_view(padded, (rows, columns), (2, 3))[:, :, ::down, ::across]
+    return views.transpose(1, 4, 5, 0, 2, 3).reshape(x.shape[1] * rows * columns, -1)
 
 
 def _largest_ratio(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

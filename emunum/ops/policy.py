@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 from types import MappingProxyType
 
-from emunum.formats import FLOAT32, Accumulator, Cast, Format, Mode, parse_accumulator
+from emunum.formats import FLOAT32, NAMED, Accumulator, Cast, Format, Mode, parse_accumulator, parse_format
 from emunum.formats.names import unknown
 from emunum.ops.scaling import IntegerAccumulator, Scale
 
@@ -87,6 +87,7 @@ class IntegerPolicy:
 
 
 _FLOAT32 = Cast(format=FLOAT32)
+_HFP8 = (NAMED["float8_e4m3fn"], NAMED["float8_e5m2"], parse_format("e6m9"))
 
 
 def _full(cast: Cast) -> Policy:
@@ -108,6 +109,22 @@ def _output(cast: Cast) -> Policy:
     return _policy("output", _FLOAT32, _FLOAT32, roles)
 
 
+def _input(cast: Cast) -> Policy:
+    """float32 everywhere; only what enters the network is rounded to the format."""
+    return _policy("input", _FLOAT32, _FLOAT32, _roles(_FLOAT32, {Role.INPUT: cast}))
+
+
+def _hfp8(cast: Cast) -> Policy:
+    """e4m3 forward, e5m2 backward; exact products, e6m9 sums in chunks of 64; float32 weights and update.
+
+    Formats in place of the cast's own. Source: Sun et al. (NeurIPS 2019), whose update is not float32.
+    """
+    forward, backward, sums = (replace(cast, format=format) for format in _HFP8)
+    roles = dict.fromkeys((Role.GRADIENT, Role.UPDATE, Role.MASTER), _FLOAT32) | {Role.ERROR: backward}
+    policy = _policy("hfp8", None, sums, _roles(forward, roles))
+    return policy.with_accumulator(order="chunked:64")
+
+
 def _policy(name: str, product: Cast | None, sums: Cast, roles: Mapping[Role, Cast]) -> Policy:
     accumulator = Accumulator(cast=sums)
     return Policy(name=name, product=product, accumulator=accumulator, elementwise=sums, roles=roles)
@@ -118,11 +135,13 @@ def _roles(cast: Cast, exceptions: Mapping[Role, Cast] | None = None) -> Mapping
 
 
 POLICIES: Mapping[str, Callable[[Cast], Policy]] = MappingProxyType(
-    {"full": _full, "mixed": _mixed, "output": _output}
+    {"full": _full, "mixed": _mixed, "output": _output, "input": _input, "hfp8": _hfp8}
 )
 
 
 INTEGER = "int8"
+FIXED = "hfp8"
+"""The policy whose formats are its own: of the cast it is given, it takes everything else."""
 NAMES = (*POLICIES, INTEGER)
 
 

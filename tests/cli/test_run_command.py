@@ -123,15 +123,19 @@ def test_every_option_reaches_the_configuration(emunum):
         "batch-size": 64,
         "test-split": 0.25,
         "loss-scale": 1024.0,
+        "validation-split": 0.125,
+        "patience": 2,
+        "schedule": "step:2:0.5",
+        "loss": "mse",
         "init": "he",
         "seed": 7,
         "rounding-seed": 8,
     }
     words = [word for name, value in options.items() for word in (f"--{name}", value)]
-    record = strictly(emunum("run", *words, "--no-shuffle", "--quiet", "--json").out)
+    record = strictly(emunum("run", *words, "--no-shuffle", "--nesterov", "--quiet", "--json").out)
     config = RunConfig(
         **{name.replace("-", "_"): value for name, value in options.items()}
-        | {"hidden": (6, 4), "shuffle": False}
+        | {"hidden": (6, 4), "shuffle": False, "nesterov": True}
     )
     assert {key: record[key] for key in config.as_dict()} == config.as_dict()
 
@@ -201,7 +205,10 @@ def test_a_terminal_sees_the_loss_while_the_run_goes_on(folder):
         assert child.stdout is not None
         table = child.stdout.read().decode()
     os.close(ours)
-    losses = re.findall(rb"(\d+)/1000 loss ([0-9.e-]+)", re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown))
+    losses = re.findall(
+        rb"epoch (\d+)/1000, step 1/1 loss ([0-9.e-]+), [0-9,]+ samples/s [0-9:]+ left",
+        re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", shown),
+    )
     assert child.returncode == 0
     assert len({loss for _, loss in losses}) > 1
     assert b"kernels compile at first use" in shown
@@ -212,9 +219,13 @@ def test_a_terminal_sees_the_loss_while_the_run_goes_on(folder):
 # Wrong usage: exit code 2, one line, nothing written
 # ----------------------------------------------------------------------------------------------------
 
+UNKNOWN_DATASET = (
+    "unknown dataset 'nowhere'. "
+    "Known: toy, diabetes, boston, digits, mnist, fashion_mnist, cifar10, cifar100."
+)
 RANGE = "is out of range: it must be"
 WRONG = [
-    (["--dataset", "nowhere"], "unknown dataset 'nowhere'. Known: toy, diabetes, boston, digits."),
+    (["--dataset", "nowhere"], UNKNOWN_DATASET),
     (
         ["--format", "e4m33"],
         "unknown format 'e4m33': eXmY needs X in 2..8 and Y in 0..23. Did you mean 'e4m3'? "
@@ -247,8 +258,29 @@ WRONG = [
         ["--random-bits", "33"],
         "random_bits 33 is out of range: stochastic rounding takes 1 to 32 random bits.",
     ),
-    (["--policy", "half"], "unknown policy 'half'. Known: full, mixed, output, int8."),
-    (["--model", "cnn"], "unknown model 'cnn'. Known: linear, mlp."),
+    (["--policy", "half"], "unknown policy 'half'. Known: full, mixed, output, input, hfp8, int8."),
+    (
+        ["--model", "cnm"],
+        "unknown model 'cnm'. Did you mean 'cnn'? Known: linear, mlp, softmax_regression, cnn, lenet5, "
+        "cifar_quick, resnet20.",
+    ),
+    (
+        ["--model", "cnn"],
+        "model cnn takes images (channels, height, width) of at least 4 x 4 pixels, not samples of shape "
+        "(10,). What fits them: linear, mlp, softmax_regression.",
+    ),
+    (
+        ["--loss", "crossentropy"],
+        "unknown loss 'crossentropy'. Did you mean 'cross_entropy'? Known: auto, mse, cross_entropy.",
+    ),
+    (["--optimizer", "sgdd"], "unknown optimizer 'sgdd'. Did you mean 'sgd'? Known: sgd, adam."),
+    (["--nesterov"], "--nesterov needs --momentum: choose one above 0, such as 0.9."),
+    (["--loss-scale", "big"], "--loss-scale 'big' is neither a number nor 'dynamic'."),
+    (["--validation-split", "1"], f"--validation-split 1.0 {RANGE} at least 0 and below 1."),
+    (["--patience", "2"], "--patience 2 waits for a better validation loss: give --validation-split."),
+    (["--augment"], "--augment moves images, and diabetes is a table: leave it out."),
+    (["--checkpoint-steps", "0"], "--checkpoint-steps 0 is out of range: at least one is needed."),
+    (["--checkpoint-minutes", "0"], "--checkpoint-minutes 0.0 is out of range: it must be above 0."),
     (["--init", "zero"], "unknown initialisation 'zero'. Did you mean 'zeros'? Known: torch, he, zeros."),
     (["--hidden", "8"], "hidden sizes (8,) need --model mlp: the linear model has no hidden layer."),
     (["--model", "mlp", "--hidden", "8,0"], "hidden sizes (8, 0): each must be at least 1."),
@@ -307,7 +339,7 @@ def test_what_the_arithmetic_cannot_do_is_wrong_usage_too(emunum, folder, words)
 
 def test_a_process_of_its_own_complains_in_one_line_without_a_traceback(process, folder):
     result = process("run", "--dataset", "nowhere")
-    assert result == (2, "", "emunum: unknown dataset 'nowhere'. Known: toy, diabetes, boston, digits.\n")
+    assert result == (2, "", f"emunum: {UNKNOWN_DATASET}\n")
     assert list(folder.iterdir()) == []
 
 
@@ -429,7 +461,9 @@ def test_ctrl_c_leaves_a_readable_record_and_exit_code_130(folder):
     assert DIGEST.fullmatch(record["weights_sha256"])
     assert "Traceback" not in err
     assert "Interrupted: stopped by Ctrl-C" in err
-    assert sorted(file.name for file in (folder / "long").iterdir()) == FILES
+    assert sorted(file.name for file in (folder / "long").iterdir()) == sorted(
+        [*FILES, "checkpoint.npz", "options.json"]
+    )
     lines = (folder / "long" / "history.jsonl").read_text().splitlines()
     assert [json.loads(line)["epoch"] for line in lines] == list(range(1, len(lines) + 1))
 

@@ -41,6 +41,16 @@ STORED_IDS = {
     },
 }
 ALL_SET = STORED_IDS["1d74e93c9c8b"] | {"order": "chunked:8", "outer": "bfloat16"}
+ALL_OF_TRAINING = {
+    "dropout": 0.5,
+    "optimizer": "adam",
+    "nesterov": True,
+    "schedule": "cosine",
+    "validation_split": 0.1,
+    "patience": 3,
+    "augment": True,
+    "loss": "cross_entropy",
+}
 ALL_OF_INT8 = {"scale": "power_of_two", "per_channel": True, "master": "int8"}
 
 
@@ -60,13 +70,21 @@ def test_the_defaults_are_the_documented_ones():
         "master": "float32",
         "model": "linear",
         "hidden": [],
+        "dropout": None,
         "epochs": 30,
         "learning_rate": 0.01,
         "momentum": 0.0,
         "weight_decay": 0.0,
+        "optimizer": "sgd",
+        "nesterov": False,
+        "schedule": "constant",
         "batch_size": 32,
         "test_split": 0.2,
+        "validation_split": 0.0,
+        "patience": None,
         "shuffle": True,
+        "augment": False,
+        "loss": "auto",
         "loss_scale": 1.0,
         "init": "torch",
         "seed": 42,
@@ -85,6 +103,9 @@ def test_the_defaults_are_the_documented_ones():
         ({"accumulator": "half"}, {"accumulator": "float16"}),
         ({"rounding": "nearest"}, {"rounding": "nearest_even"}),
         ({"model": "mlp"}, {"hidden": (32,)}),
+        ({"model": "mlp", "dataset": "digits"}, {"hidden": (256, 128)}),
+        ({"loss_scale": "1024"}, {"loss_scale": 1024.0}),
+        ({"schedule": "step:03:.5"}, {"schedule": "step:3:0.5"}),
         ({"model": "mlp", "hidden": [8, 4]}, {"hidden": (8, 4)}),
     ],
     ids=str,
@@ -106,6 +127,14 @@ def test_a_run_id_is_the_stored_digest_of_the_sorted_json(run_id):
         "scale": "absmax",
         "per_channel": False,
         "master": "float32",
+        "dropout": None,
+        "optimizer": "sgd",
+        "nesterov": False,
+        "schedule": "constant",
+        "validation_split": 0.0,
+        "patience": None,
+        "augment": False,
+        "loss": "auto",
     }
     options = {
         key: value for key, value in config.as_dict().items() if key not in later or value != later[key]
@@ -117,9 +146,14 @@ def test_a_run_id_is_the_stored_digest_of_the_sorted_json(run_id):
 @pytest.mark.parametrize("field", [field.name for field in fields(RunConfig)])
 def test_a_run_id_depends_on_every_field(field):
     base = RunConfig(model="mlp", order="chunked:4")  # which has an outer sum
-    change = (
-        {"model": "linear", "hidden": ()} if field == "model" else {field: (ALL_SET | ALL_OF_INT8)[field]}
-    )
+    every = ALL_SET | ALL_OF_INT8 | ALL_OF_TRAINING
+    change = {"model": "linear", "hidden": ()} if field == "model" else {field: every[field]}
+    if field in ("augment", "loss"):
+        base = RunConfig(dataset="digits")
+    if field == "nesterov":
+        base = replace(base, momentum=0.9)
+    if field == "patience":
+        base = replace(base, validation_split=0.1)
     if field in ALL_OF_INT8:
         base = RunConfig(policy="int8", format="int8")
     assert replace(base, **change).run_id != base.run_id
@@ -132,8 +166,17 @@ def test_equal_numbers_make_equal_run_ids():
 
 
 def test_a_configuration_is_json_and_comes_back():
-    config = RunConfig(**ALL_SET)
-    assert RunConfig(**json.loads(json.dumps(config.as_dict()))) == config
+    training = {**ALL_OF_TRAINING, "optimizer": "sgd", "loss_scale": "dynamic", "overflow": "ieee"}
+    training["dataset"] = "digits"
+    for config in (RunConfig(**ALL_SET), RunConfig(**ALL_SET | training)):
+        assert RunConfig(**json.loads(json.dumps(config.as_dict()))) == config
+
+
+def test_the_digest_covers_every_field_and_the_run_id_those_that_were_given():
+    config = RunConfig()
+    text = json.dumps(dict(sorted(config.as_dict().items())))
+    assert config.sha256 == hashlib.sha256(text.encode()).hexdigest()
+    assert RunConfig(loss="mse").sha256 != config.sha256
 
 
 def test_a_configuration_cannot_be_changed_in_place():
@@ -178,6 +221,11 @@ OUT_OF_RANGE = [
     ("test_split", 1.0, "it must be between 0 and 1."),
     ("test_split", 1.5, "it must be between 0 and 1."),
     ("test_split", math.nan, "it must be between 0 and 1."),
+    ("validation_split", -0.1, "it must be at least 0 and below 1."),
+    ("validation_split", 1.0, "it must be at least 0 and below 1."),
+    ("validation_split", math.nan, "it must be at least 0 and below 1."),
+    ("patience", 0, WHOLE),
+    ("patience", 1.5, WHOLE),
     ("seed", -1, SEED),
     ("seed", 2**32, SEED),
     ("rounding_seed", -1, SEED),
@@ -198,7 +246,8 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
     [
         (
             {"dataset": "bosten"},
-            "unknown dataset 'bosten'. Did you mean 'boston'? Known: toy, diabetes, boston, digits.",
+            "unknown dataset 'bosten'. Did you mean 'boston'? "
+            "Known: toy, diabetes, boston, digits, mnist, fashion_mnist, cifar10, cifar100.",
         ),
         ({"format": "banana"}, "unknown format 'banana'. 'emunum formats' lists them."),
         ({"format": ""}, "unknown format ''. 'emunum formats' lists them."),
@@ -220,7 +269,7 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
         ),
         (
             {"policy": "fuller"},
-            "unknown policy 'fuller'. Did you mean 'full'? Known: full, mixed, output, int8.",
+            "unknown policy 'fuller'. Did you mean 'full'? Known: full, mixed, output, input, hfp8, int8.",
         ),
         ({"master": "int8"}, "--master 'int8' is for --policy int8: full has none."),
         ({"scale": "power_of_two"}, "--scale 'power_of_two' is for --policy int8: full has none."),
@@ -228,6 +277,19 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
         (
             {"policy": "int8", "scale": "absmx"},
             "unknown scale 'absmx'. Did you mean 'absmax'? Known: absmax, power_of_two.",
+        ),
+        (
+            {"policy": "hfp8", "format": "e5m2"},
+            "--format 'float8_e5m2' with --policy hfp8: its formats are e4m3 forward, e5m2 backward and "
+            "e6m9 for sums. Leave --format out.",
+        ),
+        (
+            {"policy": "hfp8", "accumulator": "float32"},
+            "--accumulator 'float32' with --policy hfp8: its sums are e6m9, in chunks of 64.",
+        ),
+        (
+            {"policy": "hfp8", "order": "kahan"},
+            "--order 'kahan' with --policy hfp8: its sums are e6m9, in chunks of 64.",
         ),
         (
             {"policy": "int8", "format": "e4m3"},
@@ -241,7 +303,66 @@ def test_a_number_out_of_range_is_refused_with_its_option_and_what_it_must_be(fi
             {"policy": "int8", "accumulator": "e5m2"},
             "--accumulator 'e5m2' with --policy int8: its sums are int2..int32.",
         ),
-        ({"model": "cnn"}, "unknown model 'cnn'. Known: linear, mlp."),
+        (
+            {"model": "cmn"},
+            "unknown model 'cmn'. Did you mean 'cnn'? Known: linear, mlp, softmax_regression, cnn, lenet5, "
+            "cifar_quick, resnet20.",
+        ),
+        ({"loss": "msr"}, "unknown loss 'msr'. Did you mean 'mse'? Known: auto, mse, cross_entropy."),
+        ({"optimizer": "adm"}, "unknown optimizer 'adm'. Did you mean 'adam'? Known: sgd, adam."),
+        (
+            {"schedule": "cosin"},
+            "unknown schedule 'cosin'. Did you mean 'cosine'? Known: constant, step, cosine.",
+        ),
+        *(
+            (
+                {"schedule": text},
+                f"--schedule {text!r}: step:EPOCHS:FACTOR, such as step:10:0.5, needs a whole number of at "
+                "least 1 and a factor in (0, 1].",
+            )
+            for text in ("step", "step:3", "step:x:0.5", "step:0:0.5", "step:3:2", "step:3:0", "step:3:0.5:1")
+        ),
+        ({"schedule": "cosine:3"}, "--schedule 'cosine:3': cosine takes no numbers."),
+        (
+            {"optimizer": "adam", "momentum": 0.9},
+            "--momentum and --nesterov are for --optimizer sgd: adam has its own averages.",
+        ),
+        (
+            {"optimizer": "adam", "nesterov": True},
+            "--momentum and --nesterov are for --optimizer sgd: adam has its own averages.",
+        ),
+        (
+            {"loss": "cross_entropy"},
+            "--loss 'cross_entropy' is for classes: these data are a regression. Choose mse.",
+        ),
+        (
+            {"augment": True, "dataset": "toy"},
+            "--augment moves images, and toy is a table: leave it out.",
+        ),
+        (
+            {"model": "lenet5", "dataset": "digits"},
+            "model lenet5 takes images (channels, height, width) of at least 12 x 12 pixels, not samples of "
+            "shape (1, 8, 8). What fits them: linear, mlp, softmax_regression, cnn, cifar_quick, resnet20.",
+        ),
+        (
+            {"model": "cnn", "dropout": 1.5, "dataset": "digits"},
+            "a dropout rate of 1.5 is out of range: at least 0, below 1.",
+        ),
+        ({"nesterov": True}, "--nesterov needs --momentum: choose one above 0, such as 0.9."),
+        (
+            {"patience": 3},
+            "--patience 3 waits for a better validation loss: give --validation-split.",
+        ),
+        ({"loss_scale": "dynamc"}, "--loss-scale 'dynamc' is neither a number nor 'dynamic'."),
+        (
+            {"loss_scale": "dynamic", "format": "e4m3"},
+            "--loss-scale 'dynamic' goes down where gradients overflow to Inf or NaN, and float8_e4m3fn "
+            "saturates here. Give --overflow ieee, or a number.",
+        ),
+        (
+            {"loss_scale": "dynamic", "policy": "int8"},
+            "--loss-scale 'dynamic' is for floats: int8 tensors have scales of their own.",
+        ),
         ({"init": "zero"}, "unknown initialisation 'zero'. Did you mean 'zeros'? Known: torch, he, zeros."),
         (
             {"random_bits": 0},
@@ -311,3 +432,15 @@ def test_a_split_that_leaves_nothing_to_train_on_is_the_data_sets_to_refuse():
 def test_numpy_numbers_count_as_numbers():
     config = RunConfig(epochs=np.int64(3), batch_size=np.int32(8))
     assert config.run_id == RunConfig(epochs=3, batch_size=8).run_id
+
+
+def test_hfp8_is_listed_under_its_forward_format_however_it_is_asked_for():
+    config = RunConfig(policy="hfp8")
+    assert config.format == "float8_e4m3fn"
+    assert config == RunConfig(policy="hfp8", format="e4m3") == RunConfig(**config.as_dict())
+    assert config.build_policy().accumulator.cast.format.name == "e6m9"
+
+
+def test_the_policy_input_takes_int8_as_a_format():
+    policy = RunConfig(policy="input", format="int8", rounding="toward_zero").build_policy()
+    assert (policy.name, policy.roles[Role.INPUT].format.name) == ("input", "int8")

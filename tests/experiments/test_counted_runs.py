@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 
 from emunum.experiments.config import RunConfig
+from emunum.experiments.counting import Phase
 from emunum.experiments.records import RunDirectory
 from emunum.experiments.run import execute
-from emunum.experiments.train import EpochRecord, Phase, Training
+from emunum.experiments.state import EpochRecord
+from emunum.experiments.train import Training
 from emunum.ops.events import EVENTS
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -103,7 +105,8 @@ def test_updates_that_are_too_small_are_absorbed() -> None:
 def test_the_overflows_of_the_data_are_those_beyond_the_format() -> None:
     # q1.7 holds -1 to 127 / 128, in steps of 1 / 128; standardised data go beyond.
     training = Training(_config(format="q1.7"), events=True)
-    data = np.concatenate([training.split.x_train.ravel(), training.split.y_train.ravel()])
+    train, every = training.split.train, slice(None)
+    data = np.concatenate([train.features(every).ravel(), train.targets(every).ravel()])
     steps = np.rint(data.astype(np.float64) * 128)  # ties to even
     beyond = int(((steps > 127) | (steps < -128)).sum())
     assert beyond > 100
@@ -124,7 +127,7 @@ def test_measurements_between_epochs_are_left_out() -> None:
     for epoch in training.epochs():
         found.append(epoch.events)
         training.metrics()
-        training.predict(training.split.x_test, Phase.TEST_ON_TEST)
+        training.predict(training.split.test, Phase.TEST_ON_TEST)
     assert found == expected
 
 
@@ -159,7 +162,7 @@ def test_a_diverging_run_keeps_the_rows_of_its_epochs(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path, "diverges", config)
     record = execute(config, directory=directory, events=True)
     lines = (directory.path / "history.jsonl").read_text().splitlines()
-    assert len(lines) == record["epochs_completed"]
+    assert len(lines) == record["epochs_completed"] + 1  # and the one it diverged in
     assert record["weights_sha256"] == execute(config)["weights_sha256"]
     assert all(json.loads(line)["events"] for line in lines)
 

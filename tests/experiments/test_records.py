@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import random
 import signal
@@ -17,7 +18,8 @@ from oracles import assert_same
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import RunDirectory, read_record, write_atomically
 from emunum.experiments.run import execute
-from emunum.experiments.train import EpochRecord, Training
+from emunum.experiments.state import EpochRecord
+from emunum.experiments.train import Training
 
 TOY = RunConfig(dataset="toy", epochs=3, batch_size=3, format="e4m3")
 OTHER = RunConfig(dataset="toy", epochs=4, batch_size=3, format="e4m3")
@@ -83,7 +85,7 @@ def test_the_content_is_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda *args: called.append("fsync") or fsync(*args))
     monkeypatch.setattr(os, "replace", lambda *args: called.append("replace") or replace(*args))
     write_atomically(tmp_path / "file", "new")
-    assert called == ["fsync", "replace"]
+    assert called == ["fsync", "replace", "fsync"]  # the file, its name, the folder that holds the name
 
 
 def test_a_file_in_a_folder_that_is_not_there_is_refused(tmp_path):
@@ -165,9 +167,16 @@ def test_the_history_has_a_line_of_json_for_every_epoch(tmp_path):
     assert [json.loads(line) for line in lines] == [
         {
             "epoch": epoch.epoch,
-            "step_mse": list(epoch.step_mse),
+            "step_loss": list(epoch.step_loss),
             "wall_s": epoch.wall_s,
-            "mean_mse": epoch.mean_mse,
+            "samples_per_s": 8 / epoch.wall_s,
+            "lr": 0.01,
+            "loss_scale": 1.0,
+            "skipped_steps": 0,
+            "validation_loss": None,
+            "validation_accuracy": None,
+            "complete": True,
+            "train_loss": sum(epoch.step_loss) / 3,
         }
         for epoch in epochs
     ]
@@ -176,9 +185,10 @@ def test_the_history_has_a_line_of_json_for_every_epoch(tmp_path):
 
 def test_a_history_line_is_there_as_soon_as_its_epoch_is(tmp_path):
     directory = RunDirectory(tmp_path, "run", TOY)
-    directory.append(EpochRecord(epoch=1, step_mse=(0.5,), wall_s=0.1))
+    directory.append(EpochRecord(epoch=1, step_loss=(0.5, math.nan), wall_s=0.1))
     [partial] = (tmp_path / "run").glob(".history.jsonl.*.partial")
-    assert json.loads(partial.read_text())["step_mse"] == [0.5]
+    line = json.loads(partial.read_text())
+    assert (line["step_loss"], line["train_loss"]) == ([0.5, None], 0.5)
 
 
 def test_the_record_is_written_last(tmp_path, monkeypatch):
@@ -294,6 +304,10 @@ def killed_at(stage, path):
     return os.WIFSIGNALED(status)
 
 
+STAGES = 12
+"""Of writing: for each of the four files a flush, a rename and a flush of the folder."""
+
+
 @needs_fork
 @pytest.mark.parametrize("repeated", [False, True], ids=["first run", "repeated run"])
 def test_a_kill_at_any_stage_of_writing_confuses_nobody(tmp_path, repeated):
@@ -305,7 +319,9 @@ def test_a_kill_at_any_stage_of_writing_confuses_nobody(tmp_path, repeated):
         if not killed_at(stage, path):
             break
         stages += 1
-        if repeated:
+        if stage == STAGES:  # the record has its name, and the folder is flushed
+            assert read_record(path)["weights_sha256"] == undisturbed
+        elif repeated:
             assert read_record(path) == first
         else:
             assert not (path / "record.json").exists()
@@ -319,7 +335,7 @@ def test_a_kill_at_any_stage_of_writing_confuses_nobody(tmp_path, repeated):
                 assert set(np.load(entry, allow_pickle=False)) == {"0.w", "0.b"}
         assert run(path)["weights_sha256"] == undisturbed
         assert names(path) == FILES
-    assert stages == 8  # a flush and a rename for each of the four files
+    assert stages == STAGES
 
 
 LONG = RunConfig(dataset="toy", epochs=600, format="e4m3", rounding="stochastic")

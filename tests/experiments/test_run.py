@@ -19,30 +19,20 @@ from emunum.experiments.run import execute
 from emunum.experiments.train import Training
 
 KEYS = [
-    *("schema_version", "run_id", "dataset", "format", "rounding", "overflow", "random_bits", "policy"),
-    *(
-        "accumulator",
-        "order",
-        "outer",
-        "scale",
-        "per_channel",
-        "master",
-        "model",
-        "hidden",
-        "epochs",
-        "learning_rate",
-        "momentum",
-        "weight_decay",
-        "batch_size",
-    ),
-    *("test_split", "shuffle", "loss_scale", "init", "seed", "rounding_seed", "format_max"),
-    *("overflow_applied", "status", "reason", "epochs_completed", "final_step_mse", "steps", "parameters"),
-    *("train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy"),
-    *("accumulator_overflows", "data_sha256"),
-    *("weights_sha256", "wall_s", "started", "threads", "emunum_version", "numpy_version", "numba_version"),
-    *("scikit_learn_version", "python_version", "platform"),
-]
-METRICS = ["train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy"]
+    "schema_version", "run_id", "dataset", "format", "rounding", "overflow", "random_bits",
+    "policy", "accumulator", "order", "outer", "scale", "per_channel", "master", "model", "hidden",
+    "dropout", "epochs", "learning_rate", "momentum", "weight_decay", "optimizer", "nesterov",
+    "schedule", "batch_size", "test_split", "validation_split", "patience", "shuffle", "augment",
+    "loss", "loss_scale", "init", "seed", "rounding_seed", "format_max", "overflow_applied",
+    "status", "reason", "epochs_completed", "steps", "loss_applied", "final_step_loss",
+    "final_step_mse", "best_epoch", "parameters", "train_mse", "train_rmse", "test_mse",
+    "test_rmse", "test_mse_over_n", "test_accuracy", "test_f1", "test_loss", "validation_loss",
+    "validation_accuracy", "weight_bytes", "weight_float32_bytes", "activation_bytes",
+    "activation_float32_bytes", "accumulator_overflows", "data_sha256", "data_note", "weights_sha256",
+    "wall_s", "started", "resumed", "threads", "emunum_version", "numpy_version", "numba_version",
+    "scikit_learn_version", "python_version", "platform",
+]  # fmt: skip
+METRICS = KEYS[KEYS.index("train_mse") : KEYS.index("weight_bytes")]
 
 TOY = {"dataset": "toy", "epochs": 5, "batch_size": 3, "format": "e4m3"}
 DIVERGING = {"dataset": "toy", "format": "e4m3", "overflow": "ieee", "learning_rate": 1e3, "batch_size": 3}
@@ -82,7 +72,7 @@ def test_a_record_states_the_configuration_and_its_surroundings():
 def test_a_completed_record_has_the_numbers_of_the_training():
     config = RunConfig(**TOY)
     record, training = execute(config), Training(config)
-    losses = [loss for epoch in training.epochs() for loss in epoch.step_mse]
+    losses = [loss for epoch in training.epochs() for loss in epoch.step_loss]
     assert (record["status"], record["reason"]) == ("completed", None)
     assert record["epochs_completed"] == 5
     assert record["steps"] == len(losses) == 15
@@ -95,7 +85,7 @@ def test_a_completed_record_has_the_numbers_of_the_training():
 def test_the_last_loss_is_that_of_the_last_step_and_not_the_mean_of_the_epoch():
     losses = []
     record = execute(RunConfig(**TOY), on_epoch=lambda epoch: losses.append(epoch))
-    assert record["final_step_mse"] == losses[-1].step_mse[-1] != losses[-1].mean_mse
+    assert record["final_step_mse"] == losses[-1].step_loss[-1] != losses[-1].train_loss
 
 
 def test_epochs_are_handed_out_as_they_end():
@@ -149,12 +139,17 @@ def test_a_diverged_run_gives_the_same_record_twice():
     }
 
 
-def test_a_diverged_run_keeps_the_history_of_the_epochs_before(tmp_path):
+def test_a_diverged_run_keeps_its_history_to_the_step_at_which_it_diverged(tmp_path):
     config = RunConfig(**DIVERGING | {"learning_rate": 8.0, "format": "e5m2", "epochs": 200})
     record = execute(config, directory=directory(tmp_path, config))
     lines = (tmp_path / "run" / "history.jsonl").read_text().splitlines()
     assert record["status"] == "diverged"
-    assert len(lines) == record["epochs_completed"] > 0
+    *before, last = [json.loads(line) for line in lines]
+    assert len(before) == record["epochs_completed"] > 0
+    assert all(line["complete"] for line in before)
+    assert not last["complete"]
+    assert 3 * len(before) + len(last["step_loss"]) == record["steps"]  # three batches of three an epoch
+    assert f"at step {record['steps']}" in record["reason"]
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -185,7 +180,7 @@ def test_an_interrupted_run_keeps_what_there_is(tmp_path):
     epochs = [epoch for epoch, _ in zip(training.epochs(), range(3), strict=False)]
     assert (record["status"], record["epochs_completed"], record["steps"]) == ("interrupted", 3, 9)
     assert record["reason"] == "stopped by Ctrl-C in epoch 4 of 5"
-    assert record["final_step_mse"] == epochs[-1].step_mse[-1]
+    assert record["final_step_mse"] == epochs[-1].step_loss[-1]
     assert record["weights_sha256"] == training.weights_sha256
     assert read_record(tmp_path / "run") == record
     assert len((tmp_path / "run" / "history.jsonl").read_text().splitlines()) == 3

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, pairwise
 
@@ -25,8 +26,9 @@ from oracles import (
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.datasets import Split
-from emunum.experiments.train import DivergedError, EpochRecord, Training
+from emunum.experiments.datasets import TableSamples
+from emunum.experiments.state import EpochRecord
+from emunum.experiments.train import DivergedError, Training
 from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
 from emunum.kernels.random import philox4x32
 from emunum.nn import initial
@@ -105,7 +107,7 @@ class Reference:
         self.root = Scalars(
             config.build_policy(), config.seed if config.rounding_seed is None else config.rounding_seed
         )
-        sizes = [split.x_train.shape[1], *config.hidden, 1]
+        sizes = [*split.train.shape, *config.hidden, 1]
         stream, start = initial.new_stream(config.seed), self.root.at(0, INITIAL)
         self.layers = []
         for index, shape in enumerate(pairwise(sizes)):
@@ -158,8 +160,8 @@ class Reference:
 
     def step(self, rows):
         place = self.root.at(self.steps, TRAIN)
-        x = place.cast(Role.INPUT, self.split.x_train[rows], 0)
-        target = place.cast(Role.INPUT, self.split.y_train[rows], 1)
+        x = place.cast(Role.INPUT, self.split.train.features(rows), 0)
+        target = place.cast(Role.INPUT, self.split.train.targets(rows), 1)
         y, saved = self.forward(place, x)
         difference = place.subtract(Role.ERROR, y, target)
         dy = place.scale(Role.ERROR, 2 * self.config.loss_scale / y.size, difference)
@@ -168,7 +170,7 @@ class Reference:
         return mean_square(y, target)
 
     def epoch(self, epoch):
-        samples, batch = len(self.split.x_train), self.config.batch_size
+        samples, batch = len(self.split.train), self.config.batch_size
         order = np.arange(samples)
         if self.config.shuffle:
             order = np.random.RandomState([self.config.seed, epoch]).permutation(samples)
@@ -178,6 +180,11 @@ class Reference:
         place = self.root.at(self.steps, phase)
         y, _ = self.forward(place, place.cast(Role.INPUT, x))
         return mean_square(y, target)
+
+
+def whole(samples):
+    """The features and the targets of all samples."""
+    return samples.features(slice(None)), samples.targets(slice(None))
 
 
 def mean_square(y, target):
@@ -217,15 +224,15 @@ def test_a_training_has_the_bits_of_the_scalar_reference(run):
     training = Training(config)
     reference = Reference(config, training.split)
     for epoch in training.epochs():
-        assert list(epoch.step_mse) == reference.epoch(epoch.epoch)
+        assert list(epoch.step_loss) == reference.epoch(epoch.epoch)
         found = [[own["w"], own["b"]] for own in training.params if own]
         for layer, expected in zip(found, reference.layers, strict=True):
             for p, q in zip(layer, expected, strict=True):
                 assert_same(p, q)
     assert training.steps == reference.steps
     split, metrics = training.split, training.metrics()
-    assert metrics["train_mse"] == reference.test_mse(TEST_ON_TRAIN, split.x_train, split.y_train)
-    assert metrics["test_mse"] == reference.test_mse(TEST_ON_TEST, split.x_test, split.y_test)
+    assert metrics["train_mse"] == reference.test_mse(TEST_ON_TRAIN, *whole(split.train))
+    assert metrics["test_mse"] == reference.test_mse(TEST_ON_TEST, *whole(split.test))
 
 
 # ----------------------------------------------------------------------------------------------------
@@ -311,19 +318,17 @@ def test_the_number_of_random_bits_changes_a_stochastic_run():
 
 
 def order_of_samples(config):
-    """The rows of every step, read off the training data that a spying split hands out."""
+    """The rows of every step, read off the training data, which a spy hands out."""
     seen = []
 
-    class Spy(np.ndarray):
-        def __getitem__(self, rows):
+    class Spy(TableSamples):
+        def features(self, rows):
             seen.append(np.asarray(rows).tolist())
-            return np.asarray(self)[rows]
+            return super().features(rows)
 
     training = Training(config)
-    split = training.split
-    training.split = Split(
-        x_train=split.x_train.view(Spy), y_train=split.y_train, x_test=split.x_test, y_test=split.y_test
-    )
+    train = training.split.train
+    training._stepper = replace(training._stepper, samples=Spy(x=train.x, y=train.y))
     for _ in training.epochs():
         pass
     return seen
@@ -352,7 +357,7 @@ def test_without_shuffling_the_samples_come_as_they_are():
 def test_an_epoch_has_as_many_steps_as_batches(batch_size, steps):
     training = Training(RunConfig(dataset="toy", epochs=2, batch_size=batch_size))
     epochs = list(training.epochs())
-    assert [len(epoch.step_mse) for epoch in epochs] == [steps, steps]
+    assert [len(epoch.step_loss) for epoch in epochs] == [steps, steps]
     assert training.steps == 2 * steps
     assert [epoch.epoch for epoch in epochs] == [1, 2]
 
@@ -362,7 +367,7 @@ def test_a_batch_larger_than_the_data_is_one_full_batch():
 
 
 def test_the_mean_of_an_epoch_is_the_mean_of_its_steps():
-    assert EpochRecord(epoch=1, step_mse=(1.0, 2.0, 6.0), wall_s=0.0).mean_mse == 3.0
+    assert EpochRecord(epoch=1, step_loss=(1.0, 2.0, 6.0), wall_s=0.0).train_loss == 3.0
 
 
 def test_a_loss_scale_of_a_power_of_two_changes_no_bit_in_float32():
@@ -415,7 +420,8 @@ def test_the_published_normalisation_divides_batch_means_by_samples():
         pass
     metrics, split = training.metrics(), training.split
     w, b = training.params[0]["w"].astype(float), training.params[0]["b"].astype(float)
-    squares = ((split.x_test @ w.T + b - split.y_test) ** 2).ravel()
+    x, target = whole(split.test)
+    squares = ((x @ w.T + b - target) ** 2).ravel()
     # float32 outputs of 11 terms: relative error below 11 u of values near 1, so 1e-5 is ample.
     assert metrics["test_mse"] == pytest.approx(squares.mean(), rel=1e-5)
     means = [squares[at : at + 32].mean() for at in range(0, 89, 32)]
@@ -458,7 +464,7 @@ def test_a_run_whose_numbers_are_no_longer_finite_stops_at_that_step(options, re
 
 def test_a_saturating_format_does_not_diverge():
     training = Training(RunConfig(dataset="toy", format="e4m3", learning_rate=1e3, epochs=3))
-    assert all(math.isfinite(loss) for epoch in training.epochs() for loss in epoch.step_mse)
+    assert all(math.isfinite(loss) for epoch in training.epochs() for loss in epoch.step_loss)
 
 
 def test_the_digest_of_diverged_weights_does_not_depend_on_the_nans_bits():
@@ -495,7 +501,7 @@ def test_float32_training_follows_torch(options):
     optimizer = torch.optim.SGD(
         model.parameters(), config.learning_rate, config.momentum, weight_decay=config.weight_decay
     )
-    x, t = torch.from_numpy(training.split.x_train), torch.from_numpy(training.split.y_train)
+    x, t = map(torch.from_numpy, whole(training.split.train))
     theirs = []
     for _ in range(config.epochs):
         optimizer.zero_grad()
@@ -503,7 +509,7 @@ def test_float32_training_follows_torch(options):
         loss.backward()
         optimizer.step()
         theirs.append(loss.item())
-    ours = [loss for epoch in training.epochs() for loss in epoch.step_mse]
+    ours = [loss for epoch in training.epochs() for loss in epoch.step_loss]
     # torch sums in another order, and its loss in float32: 353 terms, of which errors of u = 2^-24 add up
     # to at most 353 u = 2.1e-5 each step and, with random signs, to about 20 u = 1e-6.
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
@@ -515,5 +521,5 @@ def test_float32_training_follows_torch(options):
 def test_epochs_are_json():
     training = Training(RunConfig(dataset="toy", epochs=1))
     [epoch] = training.epochs()
-    assert json.loads(json.dumps(epoch.step_mse)) == list(epoch.step_mse)
+    assert json.loads(json.dumps(epoch.step_loss)) == list(epoch.step_loss)
     assert epoch.wall_s >= 0

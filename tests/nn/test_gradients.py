@@ -93,7 +93,7 @@ def reference(params, x, target):
 @pytest.fixture(params=NETWORKS)
 def problem(request):
     hidden = NETWORKS[request.param]
-    model = build("mlp", 4, 2, hidden)
+    model = build("mlp", (4,), 2, hidden)
     params = model.initial(SCHEMES["torch"], new_stream(1))
     rng = np.random.default_rng(len(hidden))
     return model, params, rng.normal(size=(9, 4)).astype(F32), rng.normal(size=(9, 2)).astype(F32)

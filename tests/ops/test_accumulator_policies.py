@@ -185,7 +185,7 @@ def test_every_sum_of_a_network_is_the_policys(policy: Policy) -> None:
     spy = Spy()
     arith = Arithmetic(policy=policy, key=Key(1), backend=spy)
     rng = np.random.default_rng(1)
-    model = build("mlp", 6, 2, (5, 4))
+    model = build("mlp", (6,), 2, (5, 4))
     params = [
         {name: rng.normal(size=w.shape).astype(F32) for name, w in own.items()}
         for own in model.initial(_scheme(), np.random.RandomState(0))

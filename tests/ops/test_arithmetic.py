@@ -4,6 +4,7 @@ import itertools
 import types
 from dataclasses import replace
 
+import gmpy2
 import numpy as np
 import pytest
 from inputs import cast
@@ -36,8 +37,9 @@ from emunum.formats.exact import (
 from emunum.kernels import cpu
 from emunum.kernels.random import Key, philox4x32
 from emunum.kernels.windows import Window
-from emunum.ops.arithmetic import Arithmetic
-from emunum.ops.policy import Policy, Role, parse_policy
+from emunum.ops.arithmetic import Arithmetic, bind
+from emunum.ops.policy import IntegerPolicy, Policy, Role, parse_policy
+from emunum.ops.scaling import IntegerAccumulator, Scale
 from emunum.ops.strict import Guarded
 
 F32 = np.float32
@@ -70,9 +72,9 @@ def distinct(mode, exact_products=False):
     )
 
 
-def fold(key, a, b):
-    """The key of a place: two words of Philox at the counter (a, b, 0, FOLD)."""
-    low, high, _, _ = philox4x32((a, b, 0, FOLD), (key % 2**32, key >> 32))
+def fold(key, a, b, c=0):
+    """The key of a place: two words of Philox at the counter (a, b, c, FOLD)."""
+    low, high, _, _ = philox4x32((a, b, c, FOLD), (key % 2**32, key >> 32))
     return high << 32 | low
 
 
@@ -165,6 +167,14 @@ def test_scaled_add_rounds_the_product_then_the_sum_to_the_updates_format(arith,
     assert_same(arith.scaled_add(y, float(ALPHA), x, PART), expected, y, x)
 
 
+def test_move_rounds_difference_product_and_sum_to_the_updates_format(arith, policy):
+    y, x, to, key = numbers(6, 4), numbers(6, 4)[::-1], policy.roles[Role.UPDATE], key_of(Role.UPDATE)
+    difference = elementwise(add_exact, to, key, SUBTRACT, x, -y)
+    product = elementwise(multiply_exact, to, key, SCALED_ADD_PRODUCT, np.full(x.shape, ALPHA), difference)
+    expected = elementwise(add_exact, to, key, SCALED_ADD_SUM, y, product)
+    assert_same(arith.move(y, float(ALPHA), x, PART), expected, y, x)
+
+
 @pytest.mark.parametrize("shape", [(6, 9, 4), (40, 7, 1), (1, 7, 40)], ids=str)
 @pytest.mark.parametrize("role", [Role.ACTIVATION, Role.GRADIENT], ids=lambda role: role.name)
 def test_matmul_rounds_products_and_sums_and_not_yet_to_its_role(arith, policy, role, shape):
@@ -196,6 +206,56 @@ def test_column_sum_adds_rows_in_order_in_the_accumulator(arith, policy):
     alone = replace(policy, product=None)
     expected = product_of(np.ones((1, 13)), x, alone, key_of(Role.GRADIENT), COLUMN_SUM)[0]
     assert_same(arith.column_sum(x, Role.GRADIENT, PART), expected)
+
+
+@pytest.mark.parametrize("role", [Role.ERROR, Role.UPDATE], ids=lambda role: role.name)
+def test_exp_rounds_a_float64_within_an_ulp_to_the_elementwise_format(arith, policy, role):
+    x = np.append(numbers(200), [0, -0.0, np.inf, -np.inf, np.nan, -200, 90]).astype(F32)
+    to = policy.roles[role] if role is Role.UPDATE else policy.elementwise
+    with gmpy2.context(precision=53):
+        wide = [float(gmpy2.exp(value)) for value in x.tolist()]
+    expected = elementwise(round_exact, to, fold(fold(SEED, 5, 1), role, PART, 3), CAST, np.array(wide))
+    assert_same(arith.exp(x, role, PART), expected, x)
+
+
+@pytest.mark.parametrize("shape", [(4, 13), (2, 3, 13), (13,)], ids=str)
+def test_row_sum_adds_the_last_axis_in_order_in_the_accumulator(arith, policy, shape):
+    x = numbers(*shape)
+    rows, alone = x.reshape(-1, 13), replace(policy, product=None)
+    expected = product_of(np.ones((1, 13)), rows.T, alone, key_of(Role.ERROR), COLUMN_SUM)
+    assert_same(arith.row_sum(x, Role.ERROR, PART), expected.reshape(shape[:-1]))
+
+
+def test_row_max_is_exact_and_keeps_its_axis(arith):
+    x = np.array([[1.03, -2.07, 0.5], [-np.inf, -1.03, -7.0], [np.nan, 0.0, 1.0]], F32)
+    assert_same(arith.row_max(x), np.array([[1.03], [-1.03], [np.nan]], F32))
+
+
+@pytest.mark.parametrize("role", Role, ids=lambda role: role.name)
+def test_the_smallest_number_is_that_of_the_format_between_operations(arith, policy, role):
+    # e6m4 and e5m6 have their smallest subnormals at 2^(1 - 31 - 4) and 2^(1 - 15 - 6).
+    assert arith.smallest(role) == (2.0**-20 if role is Role.UPDATE else 2.0**-34)
+
+
+def test_what_no_product_takes_is_float32_arithmetic_under_int8():
+    policy = IntegerPolicy(
+        name="int8",
+        cast=cast("int8", "stochastic"),
+        accumulator=IntegerAccumulator(),
+        scale=Scale.ABSMAX,
+        per_channel=False,
+        integer_master=False,
+    )
+    arith, floats = bind(policy, Key(1)), bind(parse_policy("full", cast("float32")), Key(1))
+    x = numbers(5, 30)
+    assert_same(arith.exp(x, Role.ERROR), floats.exp(x, Role.ERROR))
+    assert_same(arith.row_sum(x, Role.ERROR), floats.row_sum(x, Role.ERROR))
+    assert_same(arith.move(x, 0.3, x[::-1]), floats.move(x, 0.3, x[::-1]))
+    assert arith.smallest(Role.UPDATE) == 2.0**-149
+    scaled = arith.cast(Role.ACTIVATION, x)
+    assert_same(arith.row_max(scaled), scaled.values().max(axis=1, keepdims=True))
+    assert_same(arith.exp(scaled, Role.ERROR), floats.exp(scaled.values(), Role.ERROR))
+    assert_same(arith.row_sum(scaled, Role.ERROR), floats.row_sum(scaled.values(), Role.ERROR))
 
 
 def test_select_is_exact_and_gives_plus_zero_elsewhere(arith):
@@ -258,6 +318,7 @@ def test_every_operation_has_its_own_random_bits():
         arith.divide(x, one[0], Role.ERROR),
         arith.matmul(one, x, Role.ERROR),
         arith.column_sum(x, Role.ERROR)[None],
+        arith.exp(np.full((1, 256), np.log(1.0625), F32), Role.ERROR),
     ]
     assert len({y.tobytes() for y in found}) == len(found)
     assert all(set(y.ravel().tolist()) == {1.0, 1.125} for y in found)
@@ -290,6 +351,10 @@ def results(arith):
         arith.square_root(abs(a), Role.ERROR),
         arith.scaled_add(a, 0.3, b),
         arith.select(a > 0, b),
+        arith.exp(a, Role.ERROR),
+        arith.row_sum(a, Role.ERROR),
+        arith.row_max(a),
+        arith.move(a, 0.3, b),
         arith.convolve(images, kernels, WINDOW, Role.ACTIVATION),
         arith.convolve_weights(images, images, WINDOW, Role.GRADIENT),
         arith.convolve_input(images, kernels, WINDOW, images.shape, Role.ERROR),
@@ -315,14 +380,15 @@ def test_guarded_operands_are_taken_as_what_they_hold(policy):
     assert_same(arith.scaled_add(x, 0.5, x), arith.scaled_add(plain, 0.5, plain))
 
 
-def test_every_operation_that_rounds_goes_to_the_backend():
+def test_every_operation_goes_to_the_backend():
     called = []
 
     def spy(name):
         return lambda *args, **kwargs: called.append(name) or getattr(cpu, name)(*args, **kwargs)
 
     names = ["cast", "matmul", "column_sum", "add", "subtract", "multiply", "divide", "square_root"]
-    names += ["scaled_add", "convolve", "convolve_weights", "convolve_input"]
+    names += ["scaled_add", "select", "exp", "cast", "column_sum", "move"]
+    names += ["convolve", "convolve_weights", "convolve_input"]
     backend = types.SimpleNamespace(**{name: spy(name) for name in names})
     results(Arithmetic(policy=distinct("nearest"), key=Key(SEED), backend=backend))
     assert called == names

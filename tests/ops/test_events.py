@@ -11,6 +11,7 @@ from oracles import assert_same
 from emunum.formats import Accumulator, Format
 from emunum.kernels.contract import Event
 from emunum.kernels.random import Key
+from emunum.kernels.windows import Window
 from emunum.ops.arithmetic import Arithmetic, bind
 from emunum.ops.events import EVENTS, Errors, EventLog, errors_of
 from emunum.ops.policy import Role, parse_policy
@@ -121,6 +122,19 @@ def test_every_operation_counts_where_it_happens() -> None:
 def test_matrix_products_are_compared_with_their_shadow() -> None:
     arith, log = _arithmetic()
     arith.matmul(np.ones((2, 17), F32), np.ones((17, 3), F32), Role.ACTIVATION)
+    ((_, _, entry),) = log.drain()
+    assert (entry.forward, entry.backward, entry.bound) == (1 / 17, 1 / 17, 17 / 16)
+
+
+def test_convolutions_are_compared_with_their_shadow() -> None:
+    # Seventeen images of one pixel under a window of one weight are a product of vectors: 16 + 1 is 16.
+    arith, log = _arithmetic()
+    one, window = np.ones((1, 17, 1, 1), F32), Window(kernel=(1, 1))
+    arith.convolve(one, one, window, Role.ACTIVATION)  # k runs over 17 channels
+    ((_, _, entry),) = log.drain()
+    assert (entry.forward, entry.backward, entry.bound) == (1 / 17, 1 / 17, 17 / 16)
+    images = np.ones((17, 1, 1, 1), F32)
+    arith.convolve_weights(images, images, window, Role.GRADIENT)  # k runs over 17 images
     ((_, _, entry),) = log.drain()
     assert (entry.forward, entry.backward, entry.bound) == (1 / 17, 1 / 17, 17 / 16)
 

@@ -10,12 +10,16 @@ from emunum.ops.policy import POLICIES, Role, parse_policy
 
 NARROW = cast("e4m3", "stochastic", "saturate", 12)
 WIDE = Cast(format=FLOAT32)
+BACKWARD, SUMS = cast("e5m2", "stochastic", "saturate", 12), cast("e6m9", "stochastic", "saturate", 12)
+CHUNKS = Accumulator(cast=SUMS, order=Order.CHUNKED, chunk=64)
 
 # One line a policy: product, accumulator, then the roles in their order.
 TABLE = {
-    "full": (NARROW, NARROW, [NARROW] * 7),
-    "mixed": (None, WIDE, [NARROW, NARROW, NARROW, NARROW, WIDE, WIDE, WIDE]),
-    "output": (WIDE, WIDE, [WIDE, WIDE, NARROW, NARROW, WIDE, WIDE, WIDE]),
+    "full": (NARROW, Accumulator(cast=NARROW), [NARROW] * 7),
+    "mixed": (None, Accumulator(cast=WIDE), [NARROW, NARROW, NARROW, NARROW, WIDE, WIDE, WIDE]),
+    "output": (WIDE, Accumulator(cast=WIDE), [WIDE, WIDE, NARROW, NARROW, WIDE, WIDE, WIDE]),
+    "input": (WIDE, Accumulator(cast=WIDE), [NARROW, WIDE, WIDE, WIDE, WIDE, WIDE, WIDE]),
+    "hfp8": (None, CHUNKS, [NARROW, NARROW, NARROW, BACKWARD, WIDE, WIDE, WIDE]),
 }
 
 
@@ -28,8 +32,8 @@ def test_the_numbers_of_the_roles_are_frozen():
 def test_a_policy_gives_each_role_its_cast(name):
     product, accumulator, roles = TABLE[name]
     policy = parse_policy(name, NARROW)
-    assert (policy.name, policy.product, policy.accumulator) == (name, product, Accumulator(cast=accumulator))
-    assert policy.elementwise == accumulator
+    assert (policy.name, policy.product, policy.accumulator) == (name, product, accumulator)
+    assert policy.elementwise == accumulator.cast
     assert dict(policy.roles) == dict(zip(Role, roles, strict=True))
 
 
@@ -67,9 +71,17 @@ def test_a_tensor_core_takes_exact_products_and_float32_beside_it():
     changed = parse_policy("mixed", NARROW).with_accumulator(order="tensor_core:h100_fp8")
     assert changed.accumulator.core.name == "h100_fp8"
     assert changed.elementwise == WIDE
-    for name in ("full", "output"):
+    for name in ("full", "output", "input"):
         with pytest.raises(ValueError, match=r"tensor core h100 keeps them exact\. Choose --policy mixed"):
             parse_policy(name, cast("float32")).with_accumulator(order="tensor_core:h100")
+
+
+def test_hfp8_has_its_own_formats_and_the_casts_mode_and_overflow():
+    given = cast("float16", "toward_zero", "ieee")
+    assert parse_policy("hfp8", given) == parse_policy("hfp8", replace(given, format=FLOAT32))
+    found = parse_policy("hfp8", given)
+    assert found.roles[Role.ERROR] == cast("e5m2", "toward_zero", "ieee")
+    assert found.accumulator.cast == cast("e6m9", "toward_zero", "ieee")
 
 
 def test_a_policy_cannot_be_changed_in_place():
@@ -85,9 +97,9 @@ def test_a_policy_cannot_be_changed_in_place():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("ful", "unknown policy 'ful'. Did you mean 'full'? Known: full, mixed, output, int8."),
-        ("tensor", "unknown policy 'tensor'. Known: full, mixed, output, int8."),
-        ("", "unknown policy ''. Known: full, mixed, output, int8."),
+        ("ful", "unknown policy 'ful'. Did you mean 'full'? Known: full, mixed, output, input, hfp8, int8."),
+        ("tensor", "unknown policy 'tensor'. Known: full, mixed, output, input, hfp8, int8."),
+        ("", "unknown policy ''. Known: full, mixed, output, input, hfp8, int8."),
     ],
 )
 def test_an_unknown_policy_is_refused(name, message):
