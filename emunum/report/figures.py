@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -30,11 +30,8 @@ def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     """
     datasets = list(dict.fromkeys(record["dataset"] for record in records))
     formats = sorted({record["format"] for record in records}, key=lambda name: Format.from_name(name).bits)
-    with mpl.rc_context():
-        mpl.rcdefaults()  # a user's matplotlibrc does not change a figure
-        mpl.rcParams.update(_FIXED)
-        figure = Figure(figsize=(2.6 * len(formats), 2.1 * len(datasets)), layout="constrained")
-        FigureCanvasAgg(figure)
+
+    def draw(figure: Any) -> None:
         panels = figure.subplots(len(datasets), len(formats), sharex=True, sharey="row", squeeze=False)
         for row, dataset in zip(panels, datasets, strict=True):
             for panel, format in zip(row, formats, strict=True):
@@ -46,6 +43,21 @@ def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
             panel.set_xlabel("step")
         handles = {label: line for panel in panels.flat for line, label in zip(*_legend(panel), strict=True)}
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, frameon=False)
+
+    return drawn(draw, (2.6 * len(formats), 2.1 * len(datasets)))
+
+
+def drawn(draw: Callable[[Any], None], size: tuple[float, float]) -> dict[str, bytes]:
+    """Return {"png": ..., "svg": ...}: what `draw` puts on an empty figure of so many inches.
+
+    The same drawing gives the same bytes: no settings of the user's, no dates, no random identifiers.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()  # a user's matplotlibrc does not change a figure
+        mpl.rcParams.update(_FIXED)
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
         return {kind: _saved(figure, kind) for kind in ("png", "svg")}
 
 
