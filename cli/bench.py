@@ -1,4 +1,4 @@
-"""emunum bench"""
+"""emunum bench, emunum bench train"""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -13,10 +14,12 @@ from rich.table import Table
 Row = dict[str, Any]
 
 
-@click.command(
+@click.group(
     "bench",
+    invoke_without_command=True,
     context_settings={"show_default": True},
-    epilog="Examples: emunum bench; emunum bench --only 'cast e4m3'; emunum bench --quick --json",
+    epilog="Examples: emunum bench; emunum bench --only 'cast e4m3'; emunum bench --quick --json; "
+    "emunum bench train",
 )
 @click.option("--only", metavar="TEXT", help="Only cases whose name contains TEXT, and their references.")
 @click.option("--size", type=click.IntRange(1), default=512, help="Matrices are SIZE x SIZE.")
@@ -25,7 +28,9 @@ Row = dict[str, Any]
 @click.option("--quick", is_flag=True, help="A few cases, small arrays, 3 repeats: no measurement.")
 @click.option("--list", "only_list", is_flag=True, help="Print the names of the cases and stop.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
+@click.pass_context
 def command(
+    ctx: click.Context,
     only: str | None,
     size: int,
     repeats: int,
@@ -41,6 +46,9 @@ def command(
     instructions over the instructions that a multiply-add takes in the compiled kernel. '-': not known.
     BLAS and other libraries use their own threads. Everything takes some minutes: see --only.
     """
+    if ctx.invoked_subcommand is not None:
+        _require_nothing(ctx)
+        return
     from emunum.experiments import bench
     from emunum.kernels.cpu import get_threads, set_threads
 
@@ -66,6 +74,73 @@ def command(
         _print(rows, get_threads())
         if missing:
             click.echo(f"not installed, and so not measured: {', '.join(missing)}")
+
+
+def _require_nothing(ctx: click.Context) -> None:
+    """Refuse options of the kernels' benchmark in front of another's name."""
+    for param in ctx.command.params:
+        if ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE:
+            option, name = max(param.opts, key=len), ctx.invoked_subcommand
+            raise click.UsageError(f"{option} is not for {name}, whose options stand after it.")
+
+
+@command.command(
+    "train",
+    context_settings={"show_default": True},
+    epilog="Examples: emunum bench train; emunum bench train --steps 20 --json",
+)
+@click.option("--steps", type=click.IntRange(1), default=5, help="Timed steps of each case.")
+@click.option("--images", type=click.IntRange(1), default=54_000, help="Images of an epoch.")
+@click.option("--batch-size", type=click.IntRange(1), default=256)
+@click.option("--threads", type=click.IntRange(1), show_default="all cores", help="Threads to use.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
+def train(steps: int, images: int, batch_size: int, threads: int | None, as_json: bool) -> None:
+    """Measure an epoch of training, emulated in e4m3, beside PyTorch in float32.
+
+    The network cnn with Adam on made-up images of MNIST's shape. Cases take turns, a step each, in one
+    process; an epoch is the median step times the steps in it. Says which share of the time is spent inside
+    emulated arithmetic, and in which kernels. Memory is the most that the process held while the case took
+    its first two steps, which compile.
+    """
+    if batch_size > images:
+        raise click.UsageError(f"--batch-size {batch_size} is out of range: there are {images} images.")
+    from emunum.experiments.bench import training
+    from emunum.kernels.cpu import set_threads
+
+    set_threads(threads)
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        total = (len(training.CASES) + 1) * (steps + 2)
+        task = progress.add_task("measuring (kernels compile first)", total=total)
+        rows, missing = training.measure(
+            steps=steps, images=images, batch=batch_size, on_step=lambda: progress.advance(task)
+        )
+    if as_json:
+        click.echo(json.dumps({"images": images, "not_installed": missing, "rows": rows}, indent=2))
+        return
+    _print_training(rows, images)
+    if missing:
+        click.echo(f"not installed, and so not measured: {', '.join(missing)}")
+
+
+def _print_training(rows: list[Row], images: int) -> None:
+    batch, steps, threads = (rows[0][key] for key in ("batch_size", "steps", "threads"))
+    title = f"An epoch of {images:,} images in batches of {batch}, from {steps} steps, {threads} threads"
+    table = Table(title=title)
+    table.add_column("case")
+    for column in ("s a step", "s an epoch", "ratio to PyTorch", "peak MB", "inside"):
+        table.add_column(column, justify="right")
+    table.add_column("where most of it goes")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            f"{row['step_s']:.3g}",
+            f"{row['epoch_s']:.3g}",
+            _ratio(row["ratio_to_pytorch"]),
+            "-" if row["peak_bytes"] is None else f"{row['peak_bytes'] / 1e6:,.0f}",
+            "-" if row["inside"] is None else f"{row['inside']:.0%}",
+            ", ".join(f"{name} {share:.0%}" for name, share in row["slowest"].items()) or "-",
+        )
+    Console(width=None if Console().is_terminal else 180).print(table)
 
 
 def _print(rows: list[Row], threads: int) -> None:

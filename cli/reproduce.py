@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from emunum_cli import images
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -28,6 +29,20 @@ NOTE = (
 @click.group("reproduce", epilog="Example: emunum reproduce regression --output paper")
 def command() -> None:
     """Compute a published table again and print ours beside theirs."""
+
+
+command.add_command(
+    images.command(
+        "images",
+        "The image study: MNIST with only the input cast, then with all emulated.",
+    )
+)
+command.add_command(
+    images.command(
+        "cifar10",
+        "CIFAR-10 in the regression study's formats: e5m2, e6m9, float32.",
+    )
+)
 
 
 @command.command(

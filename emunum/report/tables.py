@@ -64,3 +64,55 @@ def _number(value: float | None) -> str:
 def _theirs(row: dict[str, Any], key: str, rank: str) -> str:
     value = f"{row[key]:.4g}"
     return value if row[rank] is None else f"{value} (> {round(row[rank] * row['runs'])} of {row['runs']})"
+
+
+IMAGES_HEADER = (
+    "row", "format", "rounding", "accuracy %", "published", "F1 %", "published", "loss", "published",
+    "time s", "published", "weights B", "activations B", "epochs", "data",
+)  # fmt: skip
+
+
+def images_cells(rows: Sequence[dict[str, Any]]) -> list[list[str]]:
+    """Return the cells of an image table: a dash where nothing was measured or published.
+
+    Bytes are those of the weights and of a batch's activations. Epochs are those trained and, in brackets,
+    the one whose weights these are. Data are as published, a JPEG copy, or another copy that differs.
+    """
+    return [
+        [
+            row["row"],
+            row["format"],
+            row["rounding"],
+            *_beside(row, "accuracy", 100, ".2f"),
+            *_beside(row, "f1", 100, ".2f"),
+            *_beside(row, "loss", 1, ".4f"),
+            _filled(row["wall_s"], 1, ",.0f"),
+            _filled(row["published_runtime_s"], 1, ",.0f"),
+            _filled(row["weight_bytes"], 1, ","),
+            _filled(row["activation_bytes"], 1, ","),
+            _epochs(row),
+            _data(row),
+        ]
+        for row in rows
+    ]
+
+
+def _beside(row: dict[str, Any], key: str, factor: int, form: str) -> tuple[str, str]:
+    ours = "diverged" if row["status"] == "diverged" else _filled(row[f"test_{key}"], factor, form)
+    return ours, _filled(row[f"published_{key}"], factor, form)
+
+
+def _filled(value: float | None, factor: int, form: str) -> str:
+    return "-" if value is None else f"{value * factor:{form}}"
+
+
+def _epochs(row: dict[str, Any]) -> str:
+    done, best = row["epochs_completed"], row["best_epoch"]
+    return "-" if done is None else f"{done}" if best is None else f"{done} ({best})"
+
+
+def _data(row: dict[str, Any]) -> str:
+    note = row["data_note"]
+    if note is None:
+        return "-" if row["status"] is None else "as published"
+    return "JPEG copy" if note.startswith("JPEG copy") else "altered"

@@ -91,3 +91,41 @@ def test_what_is_stopped_prints_nothing_half(emunum, monkeypatch, as_json):
     result = emunum("bench", "--only", "x", *(["--json"] if as_json else []))
     assert (result.code, result.out) == (130, "")
     assert result.err.splitlines()[-1] == "emunum: stopped."
+
+
+def test_a_race_of_training_is_json_and_nothing_else(emunum):
+    result = emunum("bench", "train", "--steps", 1, "--images", 4, "--batch-size", 2, "--json")
+    facts = json.loads(result.out, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
+    assert (result.code, facts["images"]) == (0, 4)
+    names = [row["name"] for row in facts["rows"]]
+    assert names[:2] == ["mixed e4m3 nearest", "mixed e4m3 stochastic"]
+    assert ("PyTorch float32" in names) == (facts["not_installed"] == [])
+    assert {(row["steps"], row["batch_size"]) for row in facts["rows"]} == {(1, 2)}
+
+
+def test_the_table_of_training_says_from_how_many_steps(emunum, monkeypatch):
+    row = {
+        "name": "full e4m3 nearest", "steps": 3, "batch_size": 256, "threads": 2, "step_s": 0.5,
+        "epoch_s": 105.5, "ratio_to_pytorch": None, "peak_bytes": 123_000_000, "inside": 0.914,
+        "slowest": {"convolve": 0.5, "cast": 0.25},
+    }  # fmt: skip
+    monkeypatch.setattr("emunum.experiments.bench.training.measure", lambda **_: ([row], ["torch"]))
+    lines = emunum("bench", "train").out.splitlines()
+    assert lines[0].strip() == "An epoch of 54,000 images in batches of 256, from 3 steps, 2 threads"
+    [line] = [line for line in lines if "full e4m3 nearest" in line]
+    assert [cell.strip() for cell in line.split("│")[1:-1]] == [
+        "full e4m3 nearest", "0.5", "106", "-", "123", "91%", "convolve 50%, cast 25%",
+    ]  # fmt: skip
+    assert lines[-1] == "not installed, and so not measured: torch"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--quick", "train"], "--quick is not for train, whose options stand after it."),
+        (["train", "--images", 8], "--batch-size 256 is out of range: there are 8 images."),
+    ],
+)
+def test_a_wrong_race_of_training_is_one_line(emunum, words, message):
+    result = emunum("bench", *words)
+    assert (result.code, result.out, result.err) == (2, "", f"emunum: {message}\n")

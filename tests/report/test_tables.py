@@ -5,7 +5,14 @@ import io
 
 import pytest
 
-from emunum.report.tables import REGRESSION_HEADER, regression_cells, to_csv, to_markdown
+from emunum.report.tables import (
+    IMAGES_HEADER,
+    REGRESSION_HEADER,
+    images_cells,
+    regression_cells,
+    to_csv,
+    to_markdown,
+)
 
 SINGLE = {
     "dataset": "toy",
@@ -89,3 +96,45 @@ def test_what_was_not_published_neither_agrees_nor_disagrees():
 def test_every_row_is_as_wide_as_the_header():
     for cells in regression_cells([SINGLE, SEVERAL]):
         assert len(cells) == len(REGRESSION_HEADER)
+
+
+IMAGE_ROW = {
+    "row": "input-int8", "format": "int8", "rounding": "toward_zero", "status": "completed",
+    "epochs_completed": 10, "best_epoch": 7, "test_accuracy": 0.98561, "test_f1": 0.98549,
+    "test_loss": 0.04321, "wall_s": 1234.56, "weight_bytes": 1_686_568,
+    "activation_bytes": 1000, "data_note": None,
+    "published_accuracy": 0.988, "published_f1": 0.9869, "published_loss": 0.038176,
+    "published_runtime_s": 58.1,
+}  # fmt: skip
+NOTHING = dict.fromkeys(IMAGE_ROW) | {"row": "full-e4m3", "format": "float8_e4m3fn", "rounding": "stochastic"}
+
+
+def test_an_image_row_has_ours_beside_the_published_numbers():
+    assert images_cells([IMAGE_ROW]) == [
+        [
+            "input-int8", "int8", "toward_zero", "98.56", "98.80", "98.55", "98.69", "0.0432", "0.0382",
+            "1,235", "58", "1,686,568", "1,000", "10 (7)", "as published",
+        ]
+    ]  # fmt: skip
+    assert len(images_cells([IMAGE_ROW])[0]) == len(IMAGES_HEADER)
+
+
+def test_an_image_row_without_record_has_dashes():
+    assert images_cells([NOTHING]) == [
+        ["full-e4m3", "float8_e4m3fn", "stochastic", *["-"] * (len(IMAGES_HEADER) - 3)]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("note", "shown"),
+    [("JPEG copy of cifar10: near", "JPEG copy"), ("content differs from the published mnist", "altered")],
+)
+def test_an_image_row_says_what_its_data_are(note, shown):
+    [cells] = images_cells([IMAGE_ROW | {"data_note": note}])
+    assert cells[-1] == shown
+
+
+def test_a_diverged_image_row_says_so_where_its_measures_would_be():
+    gone = {"status": "diverged", "best_epoch": None, "epochs_completed": 2, "test_loss": None}
+    [cells] = images_cells([IMAGE_ROW | gone])
+    assert (cells[3], cells[5], cells[7], cells[13]) == ("diverged", "diverged", "diverged", "2")

@@ -99,3 +99,43 @@ def _apytypes(size: int) -> Call:
             return matrix @ matrix
 
     return call
+
+
+def torch_cnn_steps(samples: Any, batch: int, threads: int) -> Callable[[int], object]:
+    """Return PyTorch's training step, of float32, of the network that emunum calls `cnn`.
+
+    Adam as bench.training has it, on the batches of `samples` in order. Uses `threads` threads. Raises
+    MissingPeerError.
+    """
+    try:
+        return _torch_cnn_steps(samples, batch, threads)
+    except (ImportError, OSError) as error:
+        raise MissingPeerError("torch") from error
+
+
+def _torch_cnn_steps(samples: Any, batch: int, threads: int) -> Callable[[int], object]:
+    import torch
+    from torch import nn
+
+    torch.set_num_threads(threads)
+    channels, height, width = samples.shape
+    flat = 64 * (height // 4) * (width // 4)
+    model = nn.Sequential(
+        *(nn.Conv2d(channels, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.Flatten(), nn.Linear(flat, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, samples.outputs)),
+    )
+    loss, optimizer = nn.CrossEntropyLoss(), torch.optim.Adam(model.parameters(), lr=1e-3, weight_decay=1e-4)
+
+    def step(number: int) -> object:
+        at = number % (len(samples) // batch) * batch
+        rows = slice(at, at + batch)
+        x = torch.from_numpy(samples.features(rows))
+        labels = torch.from_numpy(samples.targets(rows).argmax(axis=1))
+        optimizer.zero_grad()
+        value = loss(model(x), labels)
+        value.backward()
+        optimizer.step()
+        return value.item()
+
+    return step

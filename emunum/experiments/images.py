@@ -1,0 +1,266 @@
+"""The image studies: their rows, the runs that answer them, and ours beside the published numbers.
+
+`images`, level published: the study trained a small convolutional network on MNIST in float32 and cast
+nothing but the input, x = (pixel / 255 - 0.5) / 0.5: our policy `input`. Its float16 rounds; its int8
+truncates toward zero, which leaves -1 for a black pixel, 1 for a white one and 0 for every other. Level
+emulated: the same network with the arithmetic emulated, and the same recipe, except that rows whose update is
+narrow too (policy `full`) have SGD with momentum, in float32 as well.
+`cifar10`: the row that the regression study left blank, in its formats, roundings and policies.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from emunum.experiments.checkpoint import Interval
+from emunum.experiments.config import RunConfig
+from emunum.experiments.records import RunDirectory, read_record, running_in, write_atomically
+from emunum.experiments.run import execute
+from emunum.experiments.state import EpochRecord, Step
+from emunum.experiments.verify import configuration_of, records_in
+from emunum.formats.names import unknown
+
+PUBLISHED, EMULATED = "published", "emulated"
+LEVELS = (PUBLISHED, EMULATED)
+_RECIPE: dict[str, Any] = {
+    "epochs": 10, "batch_size": 256, "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 1e-4,
+    "validation_split": 0.1, "seed": 42,
+}  # fmt: skip
+_MNIST = {"dataset": "mnist", "model": "cnn"} | _RECIPE
+_SGD: dict[str, Any] = {"optimizer": "sgd", "momentum": 0.9}
+_CIFAR10 = (
+    {"dataset": "cifar10", "model": "cifar_quick"} | _RECIPE | _SGD | {"epochs": 5, "learning_rate": 0.05}
+)
+_MNIST_FULL = _MNIST | _SGD | {"learning_rate": 0.1}
+"""Where the optimizer's state is narrow too, Adam's average of g^2 ends at 0, and its steps are huge."""
+_NARROW = ("float16", "e4m3", "e5m2", "hfp8")
+"""Errors are divided by the batch's size: where small numbers end early, the loss is scaled."""
+_MEASURED = (
+    "status", "epochs_completed", "best_epoch", "test_accuracy", "test_f1", "test_loss", "wall_s", "threads",
+    "weight_bytes", "activation_bytes", "data_note", "weights_sha256",
+)  # fmt: skip
+_THEIRS = ("experiment", "accuracy", "f1", "loss", "runtime_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A run of a study, and its name there."""
+
+    name: str
+    level: str
+    config: RunConfig
+
+    def with_epochs(self, epochs: int | None) -> RunConfig:
+        """Return the configuration, of another number of epochs where one is given."""
+        return self.config if epochs is None else replace(self.config, epochs=epochs)
+
+    def answers(self, config: RunConfig) -> bool:
+        """Whether a configuration is this row's but for the number of epochs."""
+        return replace(config, epochs=self.config.epochs) == self.config
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A line of the published table; accuracy and F1 as fractions."""
+
+    row: str
+    experiment: str
+    accuracy: float
+    f1: float
+    loss: float
+    runtime_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """Rows under a name, and the published lines that some of them answer."""
+
+    name: str
+    rows: tuple[Row, ...]
+    published: tuple[Published, ...] = ()
+
+    def row(self, name: str) -> Row:
+        """Return the row called `name`. Raises ValueError where there is none."""
+        by_name = {row.name: row for row in self.rows}
+        if name not in by_name:
+            raise unknown("row", name, by_name)
+        return by_name[name]
+
+
+def images() -> Study:
+    """Return the study of MNIST: three published configurations and nineteen emulated ones."""
+    rounded, truncated = {"policy": "input"}, {"policy": "input", "rounding": "toward_zero"}
+    rows = [
+        _row(PUBLISHED, _MNIST, "float32", **rounded),
+        _row(PUBLISHED, _MNIST, "float16", **rounded),
+        _row(PUBLISHED, _MNIST, "int8", **truncated),
+        _row(EMULATED, _MNIST_FULL, "float32", policy="full"),
+    ]
+    for name, policies in (
+        ("float16", {"mixed": 1, "full": 2}),
+        ("bfloat16", {"mixed": 1, "full": 2}),
+        ("int8", {"int8": 2}),
+        ("e4m3", {"mixed": 2, "full": 2}),
+        ("e5m2", {"mixed": 2, "full": 2}),
+        ("hfp8", {"hfp8": 2}),
+    ):
+        for policy, roundings in policies.items():
+            for rounding in ("nearest", "stochastic")[:roundings]:
+                recipe = _MNIST_FULL if policy == "full" else _MNIST
+                rows.append(_row(EMULATED, recipe, name, policy=policy, rounding=rounding))
+    return Study(name="images", rows=tuple(rows), published=tuple(_published()))
+
+
+def cifar10() -> Study:
+    """Return the study of CIFAR-10: e5m2 and e6m9 to nearest and stochastically, twice; float32 once.
+
+    In float32 the policies `output` and `full` are the same arithmetic.
+    """
+    rows = [
+        _row(EMULATED, _CIFAR10, name, policy=policy, rounding=rounding)
+        for policy in ("output", "full")
+        for name in ("e5m2", "e6m9")
+        for rounding in ("nearest", "stochastic")
+    ]
+    return Study(name="cifar10", rows=(_row(EMULATED, _CIFAR10, "float32", policy="full"), *rows))
+
+
+def records_path(study: Study) -> Path:
+    """Return where the study's committed records are: a file of paper/records/, which need not exist."""
+    return Path(str(files("emunum_paper"))) / "records" / f"{study.name}.jsonl"
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """Return the records in a file, none where there is no file. Raises ValueError for what is none."""
+    return [record for _, record in records_in(path)] if path.exists() else []
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Put a record at the end of the file, or in the place of an earlier one of the same run_id."""
+    lines = {entry["run_id"]: entry for entry in read_records(path)} | {record["run_id"]: record}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in lines.values()))
+
+
+def run(
+    study: Study,
+    row: Row,
+    output: Path,
+    *,
+    epochs: int | None = None,
+    data_dir: Path | None = None,
+    on_step: Callable[[Step], None] = lambda step: None,
+    on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
+) -> dict[str, Any]:
+    """Train a row in a directory below `output` and return its record.
+
+    A run that was stopped or killed there goes on from its checkpoint; one that is finished is taken as it
+    stands. Raises ValueError as `execute` does, and where another process is at work on it.
+    """
+    config = row.with_epochs(epochs)
+    name = f"{study.name}-{row.name}-{config.run_id[:8]}"
+    path, interval = output / name, Interval()
+    if (path / "record.json").exists():
+        record = read_record(path)
+        if record["status"] != "interrupted" and record["run_id"] == config.run_id:
+            return record
+    if process := running_in(path):
+        raise ValueError(f"process {process} is at work on {path}. Stop it first.")
+    options = {
+        "events": False,
+        "checkpoint_steps": interval.steps,
+        "checkpoint_minutes": interval.minutes,
+        "data_dir": None if data_dir is None else str(data_dir.absolute()),
+    }
+    directory = RunDirectory(output, name, config, options)
+    try:
+        return execute(
+            config,
+            directory=directory,
+            data_dir=data_dir,
+            checkpoints=interval,
+            resume=True,
+            on_step=on_step,
+            on_epoch=on_epoch,
+        )
+    except ValueError:
+        directory.discard()
+        raise
+
+
+def rows(study: Study, records: Sequence[dict[str, Any]], level: str | None = None) -> list[dict[str, Any]]:
+    """Return a line for each row of the study and published line it answers, with its record's measurements.
+
+    A row with several records has those of the most epochs, and the last of these. Measurements are null
+    where there is no record, published_* where nothing was published. Records of no row are left out;
+    ValueError for one that contradicts itself.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for number, record in enumerate(records, start=1):
+        config = configuration_of(f"record {number}", record)
+        for row in study.rows:
+            if row.answers(config) and config.epochs >= found.get(row.name, {}).get("epochs", 0):
+                found[row.name] = record
+    return [
+        line
+        for row in study.rows
+        if level in (None, row.level)
+        for line in _lines(study, row, found.get(row.name))
+    ]
+
+
+def _lines(study: Study, row: Row, record: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    config = row.config
+    ours = {
+        "row": row.name,
+        "level": row.level,
+        "dataset": config.dataset,
+        "model": config.model,
+        "format": config.format,
+        "rounding": config.rounding,
+        "policy": config.policy,
+        "epochs": None if record is None else record["epochs"],
+        **{key: None if record is None else record.get(key) for key in _MEASURED},
+    }
+    answered = [line for line in study.published if line.row == row.name]
+    if not answered:
+        yield ours | {f"published_{key}": None for key in _THEIRS}
+    for line in answered:
+        yield ours | {f"published_{key}": getattr(line, key) for key in _THEIRS}
+
+
+def _published() -> Iterator[Published]:
+    lines = files("emunum_paper").joinpath("images_published.csv").read_text().splitlines()
+    for line in csv.DictReader(lines):
+        yield Published(
+            row=f"input-{line['tensor_dtype']}",
+            experiment=line["experiment"],
+            accuracy=_fraction(line["test_accuracy_percent"]),
+            f1=_fraction(line["test_f1_percent"]),
+            loss=float(line["test_loss"]),
+            runtime_s=float(line["runtime_s"]),
+        )
+
+
+def _fraction(percent: str) -> float:
+    return round(float(percent) / 100, 6)  # the two decimals that were published
+
+
+def _row(level: str, recipe: dict[str, Any], name: str, *, policy: str, rounding: str = "nearest") -> Row:
+    own = name == policy  # int8 and hfp8 bring their formats
+    scale = 1.0
+    if level == EMULATED and name in _NARROW:
+        scale = 64.0 if policy == "full" else 1024.0  # a narrow update has to undo the scale
+    chosen: dict[str, Any] = {} if own else {"format": name}
+    config = RunConfig(**recipe, **chosen, policy=policy, rounding=rounding, loss_scale=scale)
+    title = name if own else f"{policy}-{name}"
+    return Row(name=f"{title}-stochastic" if rounding == "stochastic" else title, level=level, config=config)
+
+
+STUDIES: dict[str, Callable[[], Study]] = {"images": images, "cifar10": cifar10}
