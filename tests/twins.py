@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from inputs import cast
 from oracles import (
     ADD,
     CAST,
@@ -26,7 +27,7 @@ from oracles import (
     matmul_draw,
 )
 
-from emunum.formats import Cast
+from emunum.formats import Accumulator, Cast
 from emunum.formats.exact import (
     add_exact,
     divide_exact,
@@ -282,3 +283,23 @@ class Scalars(Unrounded):
                 for i, row in enumerate(np.asarray(a, np.float64).tolist())
             ]
         )
+
+
+def distinct(mode: str) -> Policy:
+    """A policy with a format of its own for each place, so that taking another's shows."""
+    formats = {
+        Role.INPUT: "e5m4",
+        Role.WEIGHT: "e5m3",
+        Role.ACTIVATION: "e4m5",
+        Role.ERROR: "e5m4",
+        Role.GRADIENT: "e6m3",
+        Role.UPDATE: "e6m7",
+        Role.MASTER: "bfloat16",
+    }
+    return Policy(
+        name="distinct",
+        product=cast("e6m4", mode),
+        accumulator=Accumulator(cast=cast("e6m6", mode)),
+        elementwise=cast("e6m5", mode),
+        roles={role: cast(name, mode) for role, name in formats.items()},
+    )

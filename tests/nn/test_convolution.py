@@ -2,21 +2,15 @@
 
 import numpy as np
 import pytest
-from inputs import cast
 from numpy.testing import assert_array_equal
 from oracles import assert_same
-from twins import Scalars
 
-from emunum.formats import Accumulator
-from emunum.kernels.random import Key
 from emunum.kernels.windows import Window
 from emunum.nn.convolution import Conv2d
 from emunum.nn.initial import SCHEMES, linear, new_stream
-from emunum.ops.arithmetic import Arithmetic
-from emunum.ops.policy import Policy, Role
+from emunum.ops.policy import Role
 
 F32 = np.float32
-SEED = 0x0123456789ABCDEF
 ACTIVATION, ERROR, GRADIENT, WEIGHT = Role.ACTIVATION, Role.ERROR, Role.GRADIENT, Role.WEIGHT
 
 CASES = {
@@ -24,32 +18,6 @@ CASES = {
     "strided": (Window(kernel=(2, 3), stride=(2, 1), padding=(1, 0)), (2, 3, 4, 5)),
     "1x1": (Window(kernel=(1, 1)), (3, 2, 2, 3)),
 }
-
-
-def policy(mode):
-    formats = {
-        Role.INPUT: "e5m4",
-        Role.WEIGHT: "e5m3",
-        Role.ACTIVATION: "e4m5",
-        Role.ERROR: "e5m4",
-        Role.GRADIENT: "e6m3",
-        Role.UPDATE: "e6m7",
-        Role.MASTER: "bfloat16",
-    }
-    return Policy(
-        name="distinct",
-        product=cast("e6m4", mode),
-        accumulator=Accumulator(cast=cast("e6m6", mode)),
-        elementwise=cast("e6m5", mode),
-        roles={role: cast(name, mode) for role, name in formats.items()},
-    )
-
-
-@pytest.fixture(params=["nearest", "toward_zero", "stochastic"])
-def both(request):
-    """The arithmetic of a place, and its twin."""
-    chosen = policy(request.param)
-    return Arithmetic(policy=chosen, key=Key(SEED)).at(3, 1), Scalars(chosen, SEED).at(3, 1)
 
 
 def numbers(seed, *shape):

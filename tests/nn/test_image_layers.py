@@ -6,12 +6,10 @@ with a format of its own for each place, under stochastic rounding among others.
 
 import numpy as np
 import pytest
-from inputs import cast
 from numpy.testing import assert_array_equal
 from oracles import assert_same
-from twins import Scalars
+from twins import distinct
 
-from emunum.formats import Accumulator
 from emunum.kernels.random import Key
 from emunum.kernels.windows import Window
 from emunum.nn.convolution import Conv2d
@@ -21,41 +19,14 @@ from emunum.nn.normalisation import BatchNorm2d
 from emunum.nn.pooling import AvgPool2d, MaxPool2d
 from emunum.nn.residual import Residual, Shortcut
 from emunum.ops.arithmetic import Arithmetic
-from emunum.ops.policy import Policy, Role
+from emunum.ops.policy import Role
 
 F32 = np.float32
-SEED = 0x0123456789ABCDEF
 ACTIVATION, ERROR, GRADIENT, WEIGHT, UPDATE = (
     Role.ACTIVATION, Role.ERROR, Role.GRADIENT, Role.WEIGHT, Role.UPDATE,
 )  # fmt: skip
 HALVES = Window(kernel=(2, 2), stride=(2, 2))
 OVERLAPPING = Window(kernel=(3, 3), stride=(2, 2), padding=(1, 1))
-
-
-def policy(mode):
-    formats = {
-        Role.INPUT: "e5m4",
-        Role.WEIGHT: "e5m3",
-        Role.ACTIVATION: "e4m5",
-        Role.ERROR: "e5m4",
-        Role.GRADIENT: "e6m3",
-        Role.UPDATE: "e6m7",
-        Role.MASTER: "bfloat16",
-    }
-    return Policy(
-        name="distinct",
-        product=cast("e6m4", mode),
-        accumulator=Accumulator(cast=cast("e6m6", mode)),
-        elementwise=cast("e6m5", mode),
-        roles={role: cast(name, mode) for role, name in formats.items()},
-    )
-
-
-@pytest.fixture(params=["nearest", "toward_zero", "stochastic"])
-def both(request):
-    """The arithmetic of a place, and its twin."""
-    chosen = policy(request.param)
-    return Arithmetic(policy=chosen, key=Key(SEED)).at(3, 1), Scalars(chosen, SEED).at(3, 1)
 
 
 def numbers(seed, *shape):
@@ -267,7 +238,7 @@ def test_batch_norm_starts_as_the_identity_of_standard_numbers():
 
 
 def test_one_number_a_channel_has_variance_zero_and_stays_finite():
-    arith = Arithmetic(policy=policy("nearest"), key=Key(0))
+    arith = Arithmetic(policy=distinct("nearest"), key=Key(0))
     params = NORM.initial(SCHEMES["torch"], new_stream(0))
     y, saved = NORM.forward(arith, params, np.arange(-2, CHANNELS - 2, dtype=F32).reshape(1, -1, 1, 1))
     assert_same(y, np.zeros((1, CHANNELS, 1, 1)))
