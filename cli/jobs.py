@@ -10,6 +10,7 @@ import click
 from click.core import ParameterSource
 
 from emunum.experiments.config import RunConfig
+from emunum.experiments.defaults import configure
 
 if TYPE_CHECKING:
     from emunum.experiments.checkpoint import Interval
@@ -43,12 +44,12 @@ def begun(options: dict[str, Any]) -> Job:
         raise click.UsageError("--format and --precision name the same thing: give one of them.")
     if precision is not None:
         format_name = PRECISIONS[precision]
-    options["format"] = RunConfig().format if format_name is None else format_name
+    options["format"] = format_name
     name, output, events = options.pop("name"), options.pop("output"), options.pop("events")
     data_dir = options.pop("data_dir")
     interval = _interval(options.pop("checkpoint_steps"), options.pop("checkpoint_minutes"))
     try:
-        config = RunConfig(**options)
+        config = configure(**{option: value for option, value in options.items() if value is not None})
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     if name is not None and (name in ("", "..") or Path(name).name != name):

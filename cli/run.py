@@ -38,6 +38,7 @@ def _sizes(ctx: click.Context, param: click.Parameter, value: str) -> tuple[int,
 Examples:
   emunum run --dataset diabetes --format e4m3 --rounding stochastic
   emunum run --dataset boston --format e5m2 --policy mixed --model mlp --hidden 64,32 --epochs 100
+  emunum run --dataset mnist --model cnn --format e4m3 --policy mixed --epochs 3
   emunum run --dataset digits --policy int8 --rounding stochastic --model mlp --epochs 10
   emunum run --dataset digits --format e5m2 --policy mixed --order tensor_core:h100_fp8:128
   emunum run --dataset digits --optimizer adam --learning-rate 0.001 --validation-split 0.1 --patience 3
@@ -102,7 +103,7 @@ Examples:
     default=DEFAULTS.master,
     help="Weights between steps of --policy int8: float32, or int8 updated stochastically.",
 )
-@click.option("--model", default=DEFAULTS.model, help=f"{', '.join(MODELS)}.")
+@click.option("--model", show_default="linear; cnn or cifar_quick for images", help=f"{', '.join(MODELS)}.")
 @click.option(
     "--hidden",
     default="",
@@ -117,18 +118,18 @@ Examples:
     show_default="the model's",
     help="Share of the activations that dropout leaves out in training, such as 0.5, in models that have it.",
 )
-@click.option("--epochs", type=int, default=DEFAULTS.epochs)
-@click.option("--learning-rate", type=float, default=DEFAULTS.learning_rate)
-@click.option("--momentum", type=float, default=DEFAULTS.momentum)
+@click.option("--epochs", type=int, show_default="30; 3 to 10 for images")
+@click.option("--learning-rate", type=float, show_default="0.01; 0.001 for adam")
+@click.option("--momentum", type=float, show_default="0")
 @click.option("--weight-decay", type=float, default=DEFAULTS.weight_decay)
-@click.option("--optimizer", default=DEFAULTS.optimizer, help="sgd or adam.")
+@click.option("--optimizer", show_default="sgd; adam for images", help="sgd or adam.")
 @click.option("--nesterov", is_flag=True, help="Nesterov's momentum: --momentum 0.9 --nesterov.")
 @click.option(
     "--schedule",
     default=DEFAULTS.schedule,
     help="Learning rate over time: constant, cosine, or step:EPOCHS:FACTOR, such as step:10:0.5.",
 )
-@click.option("--batch-size", type=int, default=DEFAULTS.batch_size)
+@click.option("--batch-size", type=int, show_default="32; 128 for images")
 @click.option(
     "--test-split", type=float, default=DEFAULTS.test_split, help="Share of the samples kept for the test."
 )
@@ -137,6 +138,12 @@ Examples:
     type=float,
     default=DEFAULTS.validation_split,
     help="Share of the training samples that choose the best epoch, such as 0.1; its weights are kept.",
+)
+@click.option(
+    "--train-samples",
+    type=int,
+    show_default="all",
+    help="Train on so many of the training samples, chosen by --seed.",
 )
 @click.option(
     "--patience",
@@ -150,8 +157,8 @@ Examples:
 )
 @click.option(
     "--loss-scale",
-    default=str(DEFAULTS.loss_scale),
     metavar="NUMBER|dynamic",
+    show_default="1; 1024 for images in narrow formats",
     help="Factor on the loss gradient, undone in the update; dynamic: halved and the step skipped where "
     "gradients overflow, doubled after 2000 good steps.",
 )
@@ -213,6 +220,10 @@ def command(ctx: click.Context, /, threads: int | None, as_json: bool, quiet: bo
     OUTPUT/NAME holds config.json, history.jsonl (a line an epoch, its events with --events), weights.npz
     and record.json. The same command gives the same weights, bit for bit, on any machine; record.json has
     their SHA-256.
+
+    Images have defaults of their own: a convolutional network and Adam; with --policy full, which rounds
+    Adam's state as well, SGD with momentum 0.9 and learning rate 0.1; and a loss scale (1024, under full 64)
+    where errors are in a format whose smallest number is above 2^-30. The record names them all.
 
     A run that is killed or stopped goes on with --resume OUTPUT/NAME, to the same weights and history.
 

@@ -33,7 +33,7 @@ _NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choos
 _LATER = {
     "order": "sequential", "outer": None, "scale": "absmax", "per_channel": False, "master": "float32",
     "validation_split": 0.0, "patience": None, "loss": "auto", "optimizer": "sgd", "nesterov": False,
-    "schedule": "constant", "augment": False, "dropout": None,
+    "schedule": "constant", "augment": False, "dropout": None, "train_samples": None,
 }  # fmt: skip
 """Options that the first version did not have, and their defaults."""
 MASTERS = ("float32", "int8")
@@ -76,6 +76,7 @@ class RunConfig:
     batch_size: int = 32
     test_split: float = 0.2
     validation_split: float = 0.0
+    train_samples: int | None = None
     patience: int | None = None
     shuffle: bool = True
     augment: bool = False
@@ -102,6 +103,9 @@ class RunConfig:
         for field in ("epochs", "batch_size"):
             self._settle(field, _whole(field, getattr(self, field), " of at least 1"))
             self._require(getattr(self, field) >= 1, field, "a whole number of at least 1")
+        if self.train_samples is not None:
+            self._settle("train_samples", _whole("train_samples", self.train_samples, " of at least 1"))
+            self._require(self.train_samples >= 1, "train_samples", "a whole number of at least 1")
         for field in ("seed", "rounding_seed"):
             if getattr(self, field) is not None:
                 self._settle(field, _whole(field, getattr(self, field)))

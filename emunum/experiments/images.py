@@ -20,6 +20,7 @@ from typing import Any
 
 from emunum.experiments.checkpoint import Interval
 from emunum.experiments.config import RunConfig
+from emunum.experiments.defaults import loss_scale_for
 from emunum.experiments.records import RunDirectory, read_record, running_in, write_atomically
 from emunum.experiments.run import execute
 from emunum.experiments.state import EpochRecord, Step
@@ -39,8 +40,6 @@ _CIFAR10 = (
 )
 _MNIST_FULL = _MNIST | _SGD | {"learning_rate": 0.1}
 """Where the optimizer's state is narrow too, Adam's average of g^2 ends at 0, and its steps are huge."""
-_NARROW = ("float16", "e4m3", "e5m2", "hfp8")
-"""Errors are divided by the batch's size: where small numbers end early, the loss is scaled."""
 _MEASURED = (
     "status", "epochs_completed", "best_epoch", "test_accuracy", "test_f1", "test_loss", "wall_s", "threads",
     "weight_bytes", "activation_bytes", "data_note", "weights_sha256",
@@ -254,11 +253,9 @@ def _fraction(percent: str) -> float:
 
 def _row(level: str, recipe: dict[str, Any], name: str, *, policy: str, rounding: str = "nearest") -> Row:
     own = name == policy  # int8 and hfp8 bring their formats
-    scale = 1.0
-    if level == EMULATED and name in _NARROW:
-        scale = 64.0 if policy == "full" else 1024.0  # a narrow update has to undo the scale
     chosen: dict[str, Any] = {} if own else {"format": name}
-    config = RunConfig(**recipe, **chosen, policy=policy, rounding=rounding, loss_scale=scale)
+    config = RunConfig(**recipe, **chosen, policy=policy, rounding=rounding)
+    config = replace(config, loss_scale=loss_scale_for(config.build_policy()))
     title = name if own else f"{policy}-{name}"
     return Row(name=f"{title}-stochastic" if rounding == "stochastic" else title, level=level, config=config)
 

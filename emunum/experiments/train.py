@@ -56,7 +56,9 @@ class Training:
         self.config = config
         dataset = datasets.load(config.dataset, data_dir)
         self.data_sha256, self.data_note = dataset.sha256, dataset.note
-        self.split = datasets.split(dataset, config.test_split, config.seed, config.validation_split)
+        self.split = datasets.split(
+            dataset, config.test_split, config.seed, config.validation_split, config.train_samples
+        )
         self.loss_name = loss_named(config.loss, self.split.task)
         shape, outputs = self.split.train.shape, self.split.train.outputs
         self.model = build(config.model, shape, outputs, config.hidden or None, config.dropout)

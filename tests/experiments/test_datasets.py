@@ -308,3 +308,29 @@ def test_the_global_generator_of_numpy_is_untouched():
 def test_importing_the_module_imports_no_sklearn():
     code = "import sys, emunum.experiments.datasets; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_some_of_the_training_samples_are_those_that_scikit_learn_keeps():
+    from sklearn.model_selection import train_test_split
+
+    data = load("diabetes")
+    x, y = standardise(data)
+    whole = split(data, 0.2, 3, 0.1)
+    some = split(data, 0.2, 3, 0.1, train_samples=50)
+    rest, test = train_test_split(np.arange(442), test_size=0.2, random_state=3)
+    train, validation = train_test_split(rest, test_size=0.1, random_state=3)
+    kept, _ = train_test_split(train, train_size=50, random_state=3)
+    assert_array_equal(some.train.features(slice(None)), x[kept])
+    assert_array_equal(some.train.targets(slice(None)), y[kept])
+    assert_array_equal(some.test.features(slice(None)), x[test])
+    assert_array_equal(some.validation.features(slice(None)), x[validation])
+    assert_array_equal(
+        split(data, 0.2, 3, 0.1, train_samples=len(train)).train.features(slice(None)),
+        whole.train.features(slice(None)),
+    )
+
+
+@pytest.mark.parametrize("samples", [0, -1, 9, 100])
+def test_more_training_samples_than_there_are_are_refused(samples):
+    with pytest.raises(ValueError, match=rf"train_samples {samples} is out of range: .*'toy'.* 8 "):
+        split(load("toy"), 0.2, 42, train_samples=samples)

@@ -17,15 +17,22 @@ Dataset = Table | Images
 _SEED_LIMIT = 2**32
 
 
-def split(dataset: Dataset, test_split: float, seed: int, validation_split: float = 0.0) -> Split:
+def split(
+    dataset: Dataset,
+    test_split: float,
+    seed: int,
+    validation_split: float = 0.0,
+    train_samples: int | None = None,
+) -> Split:
     """Return the samples, shuffled by `seed` and cut; those of a table are standardised.
 
     A published test set is the test, as it stands, and test_split does not apply. Otherwise
     ceil(test_split n) samples are for testing. Of the n' others, ceil(validation_split n') are for
-    validation, or none where validation_split is 0, and the rest is for training. Both cuts have the order
-    of scikit-learn's train_test_split(..., test_size=share, random_state=seed). Raises ValueError where
-    test_split is outside (0, 1), validation_split is outside [0, 1), one of them leaves nothing to train
-    on, seed is outside 0..2^32 - 1, or a value is NaN or infinite.
+    validation, or none where validation_split is 0, and the rest is for training: all of it, or
+    train_samples of it. Every cut has the order of scikit-learn's train_test_split(..., random_state=seed)
+    with test_size=share or train_size=train_samples. Raises ValueError where test_split is outside (0, 1),
+    validation_split is outside [0, 1), one of them leaves nothing to train on, there are not as many as
+    train_samples, seed is outside 0..2^32 - 1, or a value is NaN or infinite.
     """
     if not 0 < test_split < 1:
         raise ValueError(
@@ -47,6 +54,8 @@ def split(dataset: Dataset, test_split: float, seed: int, validation_split: floa
     if validation_split:
         named = f"validation_split {validation_split}"
         train, validation = _cut(rest, validation_split, seed, named, dataset.name)
+    if train_samples is not None:
+        train = _some(train, train_samples, seed, dataset.name)
     hand_out = _samples_of(dataset)
     return Split(
         train=hand_out(train),
@@ -62,6 +71,20 @@ def _samples_of(dataset: Dataset) -> Callable[[NDArray[np.intp]], Samples]:
         return lambda rows: ImageSamples(images=dataset, index=rows)
     x, y = standardise(dataset)
     return lambda rows: TableSamples(x=x[rows], y=y[rows])
+
+
+def _some(rows: NDArray[np.intp], n: int, seed: int, name: str) -> NDArray[np.intp]:
+    """Return n of the rows."""
+    from sklearn.model_selection import train_test_split
+
+    if n == len(rows):
+        return rows
+    if not 0 < n < len(rows):
+        raise ValueError(
+            f"train_samples {n} is out of range: of {name!r} there are {len(rows)} samples to train on. "
+            "Pass at most so many, or leave it out."
+        )
+    return train_test_split(rows, train_size=n, random_state=seed)[0]
 
 
 def _cut(
