@@ -43,7 +43,7 @@ def test_the_table_has_the_published_numbers_and_says_what_has_no_record(emunum,
     cells = [cell.strip() for cell in line.split("│")]
     assert {"toward_zero", "98.80", "98.69", "0.0382", "58"} <= set(cells)
     words = " ".join(result.out.split())
-    assert "No record yet: input-float32, input-float16, input-int8, full-float32, mixed-float16," in words
+    assert "No record yet: input-float32, input-float16, input-int8, mixed-float32, mixed-float16," in words
     assert result.out.splitlines()[-1] == (
         "To make one: emunum reproduce images --rerun input-float32 --append"
     )
