@@ -314,7 +314,13 @@ class IntegerArithmetic(Arithmetic):
         accumulator = self.policy.accumulator
         wide = replace(self.policy.cast, format=Format.from_name(f"q{min(accumulator.bits, 24)}.0"))
         b = self.backend.rescale(self.values(b), np.float64(1), a.scale, wide, self.key.fold(role, part, 1))
-        total, top = a.codes + b.astype(np.int64), np.int64(1) << (accumulator.bits - 1)
+        top = np.int64(1) << (accumulator.bits - 1)
+        if a.size and b.size:
+            low, high = (int(end(a.codes)) + int(end(b)) for end in (np.min, np.max))
+            if -top <= low and high < top:
+                self._note(role, 0, np.broadcast(a.codes, b).size)
+                return Scaled(codes=a.codes + b.astype(np.int32), scale=a.scale)
+        total = a.codes + b.astype(np.int64)
         self._note(role, int(((total >= top) | (total < -top)).sum()), total.size)
         if accumulator.overflow is Overflow.WRAP:
             return Scaled(codes=((total + top) & (2 * top - 1)) - top, scale=a.scale)

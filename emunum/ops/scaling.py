@@ -84,7 +84,7 @@ def quantize_int8(
     codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (np.asarray(x), np.asarray(1.0))
     if axis is not None and not -codes.ndim <= axis < codes.ndim:
         raise ValueError(f"axis {axis} is out of range: the tensor has {codes.ndim} axes.")
-    if not np.isfinite(codes).all():
+    if codes.dtype.kind == "f" and not np.isfinite(codes).all():
         raise ValueError("an int8 tensor cannot hold NaN or infinities. Clip or drop them first.")
     if axis is None:
         s = _scale_of(codes, own, scale)
@@ -99,6 +99,8 @@ def quantize_int8(
 
 def _scale_of(codes: Any, own: Any, scale: Scale) -> NDArray[np.float64]:
     """The scale of max|codes own| / 127, which is taken exactly."""
+    if np.size(own) == 1:
+        codes, own = _farthest(codes), np.reshape(own, -1)
     sizes = np.abs(codes.astype(np.float64)) * own
     top = sizes.max(initial=0.0)
     if top == 0:
@@ -117,6 +119,11 @@ def _scale_of(codes: Any, own: Any, scale: Scale) -> NDArray[np.float64]:
     if s == float("inf"):
         raise ValueError(f"the scale of {float(top)!r} is beyond float32. Divide the tensor first.")
     return np.asarray(max(s, FLOAT32.smallest))
+
+
+def _farthest(codes: Any) -> Any:
+    """The least and the greatest code: with one scale, none is larger than the larger of these."""
+    return np.array([codes.min(initial=0), codes.max(initial=0)])
 
 
 _FLOAT32, _MOST = Cast(format=FLOAT32), 4096

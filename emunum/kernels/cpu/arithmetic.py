@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emunum.formats import Cast, Overflow
 from emunum.kernels import contract
@@ -100,14 +102,20 @@ def rescale(x: Any, scale: Any, divisor: Any, to: Cast, key: Key) -> Array:
     """
     lowered, random = contract.lower_quotient(to), random_of(to, key, Operation.RESCALE)
     shape = np.broadcast_shapes(np.shape(x), np.shape(scale), np.shape(divisor))
-    flat, scales, divisors = (
-        np.ascontiguousarray(np.broadcast_to(part, shape), np.float64).reshape(-1)
-        for part in (x, scale, divisor)
-    )
+    flat = np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1)
+    if flat.dtype not in (np.int32, np.float32):
+        flat = flat.astype(np.float64)
+    scales, divisors = (_repeated(part, shape) for part in (scale, divisor))
     out = np.empty(flat.size, np.float32)
-
     share_elements(partial(elementwise.rescale, flat, scales, divisors, out, lowered, random), out.size)
     return out.reshape(shape)
+
+
+def _repeated(x: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """x broadcast and flat; of one number, as many as the kernel reads at a time."""
+    if np.size(x) == 1:
+        return np.full(min(math.prod(shape), elementwise.CHUNK), x, np.float64)
+    return np.ascontiguousarray(np.broadcast_to(x, shape), np.float64).reshape(-1)
 
 
 def _require_division(to: Cast) -> None:

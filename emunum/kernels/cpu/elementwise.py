@@ -160,15 +160,18 @@ def square_root(x: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) ->
 
 @compiled
 def rescale(x: Any, scale: Any, divisor: Any, out: Any, to: Any, random: Any, begin: Any, end: Any) -> None:
-    """out = round(x scale / divisor), float64 of at most 31, 48 and 24 significant bits."""
+    """out = round(x scale / divisor), float64 of at most 31, 48 and 24 significant bits.
+
+    A scale or divisor of no more than CHUNK elements is used again for every chunk.
+    """
     widest_vectors()
     draws = np.empty(CHUNK, np.uint32)
-    size = _chunk_size(to, begin, end)
-    for start in range(begin, end, size):
-        stop = min(start + size, end)
+    for start in range(begin, end, CHUNK):
+        stop = min(start + CHUNK, end)
         _fill(draws, to, random, start, stop)
-        x_block, scale_block, out_block = x[start:stop], scale[start:stop], out[start:stop]
-        divisor_block = divisor[start:stop]
+        x_block, out_block = x[start:stop], out[start:stop]
+        scale_block = scale[start:stop] if scale.size > CHUNK else scale
+        divisor_block = divisor[start:stop] if divisor.size > CHUNK else divisor
         for n in range(stop - start):
-            q, rest = scaled_quotient(x_block[n], scale_block[n], divisor_block[n])
+            q, rest = scaled_quotient(np.float64(x_block[n]), scale_block[n], divisor_block[n])
             out_block[n] = round_value(q, rest, to, _draw(draws, to, n))
