@@ -281,6 +281,21 @@ def test_a_run_ends_in_the_stored_weights_for_any_number_of_threads(run, threads
         assert digest(**options) == expected
 
 
+@pytest.mark.parametrize("policy", ["full", "mixed"])
+def test_a_convolutional_run_ends_in_the_same_weights_for_any_number_of_threads(policy, threads):
+    options = {
+        "dataset": "digits", "model": "cnn", "format": "e4m3", "rounding": "stochastic", "policy": policy,
+        "momentum": 0.9, "loss_scale": 64, "batch_size": 200, "train_samples": 500, "epochs": 1,
+    }  # fmt: skip
+    ends = set()
+    for count in (1, 2, 4):
+        emunum.set_threads(count)
+        training = Training(RunConfig(**options))
+        [epoch] = training.epochs()
+        ends.add((training.weights_sha256, epoch.step_loss, training.metrics()["test_loss"]))
+    assert len(ends) == 1
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("run", STORED)
 def test_the_stored_weights_are_the_scalar_references(run):
