@@ -23,6 +23,8 @@ COMMANDS = {
     "explain": "Round one number, step by step, with every decision shown.",
     "conform": "Compare with other implementations, case by case.",
     "bench": "Measure kernel speed beside a copy, BLAS and peers.",
+    "doctor": "Print what is installed, and compare its bits with stored ones.",
+    "completion": "Print the completion script of a shell.",
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from emunum_cli import options
 from emunum_cli.progress import TrainingProgress
 from rich.console import Console
 from rich.table import Table
@@ -25,16 +26,9 @@ Examples:
   emunum verify records.jsonl --json""",
 )
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
-@click.option(
-    "--threads", type=int, show_default="all cores", help="Threads to use; no result depends on it."
-)
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path, file_okay=False),
-    show_default="EMUNUM_DATA, then the cache",
-    help="Folder with the data sets that do not come with the package; 'emunum data' fetches them.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print a list of verdicts as JSON, and nothing else.")
+@options.threads()
+@options.data_dir()
+@options.json_only("a list of verdicts")
 @click.option("--quiet", is_flag=True, help="No progress and no table: the exit code says it.")
 def command(
     records: tuple[Path, ...], threads: int | None, data_dir: Path | None, as_json: bool, quiet: bool
@@ -46,9 +40,6 @@ def command(
 
     Exit codes: 0 all are the same, 1 one differs or cannot be run again, 2 wrong usage, 130 Ctrl-C.
     """
-    if threads is not None and threads < 1:
-        raise click.UsageError(f"--threads {threads} is out of range: at least one is needed.")
-
     from emunum.experiments.verify import configuration_of, records_in, verify
     from emunum.kernels.cpu import set_threads
 

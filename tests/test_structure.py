@@ -109,7 +109,7 @@ def package_of(path: str, level: int) -> list[str]:
 
 def layer_of_file(path: str) -> str:
     top, second, *_ = Path(path).parts
-    if top == "cli":
+    if top == "cli" or second == "__main__.py":  # python -m emunum is the command line
         return "cli"
     return PUBLIC_NAMES if second.endswith(".py") else second
 

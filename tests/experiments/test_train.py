@@ -247,6 +247,10 @@ STORED = {
         {"format": "e4m3", "rounding": "stochastic"},
         "c8dd88bb113e4b200bee589c0e31256c71cf7ec29bc47f6d45f99afe9f84d90c",
     ),
+    "e4m3 stochastic toy": (  # whose beginning emunum doctor compares with
+        {"dataset": "toy", "format": "e4m3", "rounding": "stochastic", "epochs": 5},
+        "8ebef11cc0281523d5bb3c9c5cce7e870842e540e18dcd860c9735a26717af5a",
+    ),
     "e5m2 mixed mlp": (
         {
             "format": "e5m2",

@@ -84,7 +84,8 @@ def _some(rows: NDArray[np.intp], n: int, seed: int, name: str) -> NDArray[np.in
             f"train_samples {n} is out of range: of {name!r} there are {len(rows)} samples to train on. "
             "Pass at most so many, or leave it out."
         )
-    return train_test_split(rows, train_size=n, random_state=seed)[0]
+    kept: NDArray[np.intp] = train_test_split(rows, train_size=n, random_state=seed)[0]
+    return kept
 
 
 def _cut(

@@ -1,0 +1,5 @@
+"""python -m emunum"""
+
+from emunum_cli import main
+
+main(prog_name="emunum")
