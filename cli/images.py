@@ -28,7 +28,7 @@ NOTES = {
         "54,000 images train, 6,000 choose the best epoch (in brackets), 10,000 test; batches of 256, Adam, "
         "learning rate 0.001, weight decay 0.0001. Rows full-*: SGD, momentum 0.9, learning rate 0.1, as "
         "Adam's average of squares is below the least number of a narrow format; full-float32 is theirs to "
-        "be set beside, mixed-float32 the other emulated ones'. The published int8 truncates "
+        "be set beside, float32 the other emulated ones'. The published int8 truncates "
         "(pixel / 255 - 0.5) / 0.5 toward zero: -1 for black, 1 for white, 0 for everything between, so "
         "a drawing keeps little but its outline. Published run times are of another machine."
     ),
