@@ -33,8 +33,8 @@ NOTES = {
         "a drawing keeps little but its outline. Published run times are of another machine."
     ),
     "cifar10": (
-        "A subset: 5,000 of the 50,000 images train for 2 epochs, 1,000 choose the best epoch (in brackets), "
-        "10,000 test; SGD, momentum 0.9, learning rate 0.02, weight decay 0.0001, batches of 50. Rows are "
+        "A subset: 2,500 of the 50,000 images train for 2 epochs, 1,000 choose the best epoch (in brackets), "
+        "10,000 test; SGD, momentum 0.9, learning rate 0.02, weight decay 0.0001, batches of 25. Rows are "
         "to be set beside each other, not beside what networks reach on all of it; nothing was published. "
         "Policy output: layer outputs and errors are rounded; full: everything is."
     ),
