@@ -8,12 +8,13 @@ import math
 import re
 from dataclasses import asdict, dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from emunum.experiments.datasets import DATASETS, PUBLISHED
 from emunum.experiments.datasets.facts import EMBEDDED_FACTS
+from emunum.experiments.datasets.samples import Task
 from emunum.experiments.methods import (
     DYNAMIC,
     loss_named,
@@ -30,7 +31,7 @@ from emunum.ops.policy import FIXED, INTEGER, IntegerPolicy, Policy, Role, parse
 from emunum.ops.scaling import INT8, IntegerAccumulator, Scale
 
 _NO_SCALE = "format {name} cannot hold {what}: it is a scale without zero. Choose another --{option}."
-_LATER = {
+LATER = {
     "order": "sequential", "outer": None, "scale": "absmax", "per_channel": False, "master": "float32",
     "validation_split": 0.0, "patience": None, "loss": "auto", "optimizer": "sgd", "nesterov": False,
     "schedule": "constant", "augment": False, "dropout": None, "train_samples": None,
@@ -88,8 +89,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Check every field and settle on canonical names."""
-        if self.dataset not in DATASETS:
-            raise unknown("dataset", self.dataset, DATASETS)
+        shape, task = self.shape_and_task()
         self._settle("format", Format.from_name(self.format).name)
         self._settle("rounding", str(parse_mode(self.rounding)))
         self._settle("overflow", str(parse_overflow(self.overflow)))
@@ -112,7 +112,6 @@ class RunConfig:
                 self._require(0 <= getattr(self, field) < SEED_LIMIT, field, "from 0 to 2**32 - 1")
         self._settle("random_bits", _whole("random_bits", self.random_bits))
         self._settle_numbers()
-        shape, task = _shape_and_task(self.dataset)
         loss_named(self.loss, task)
         if self.augment and len(shape) == 1:
             raise ValueError(f"--augment moves images, and {self.dataset} is a table: leave it out.")
@@ -124,6 +123,15 @@ class RunConfig:
         self._settle("schedule", settled_schedule(self.schedule))
         build(self.model, shape, 1, self.hidden or None, self.dropout)
         self._check(self.build_policy())  # which checks names and random_bits
+
+    def shape_and_task(self) -> tuple[tuple[int, ...], Task]:
+        """Shape of a sample, and what is to be learned from it."""
+        if self.dataset not in DATASETS:
+            raise unknown("dataset", self.dataset, DATASETS)
+        if self.dataset in PUBLISHED:
+            return PUBLISHED[self.dataset].shape, "classification"
+        facts = EMBEDDED_FACTS[self.dataset]
+        return facts.shape, facts.task
 
     def _settle_numbers(self) -> None:
         for field in ("learning_rate", "momentum", "weight_decay", "test_split", "validation_split"):
@@ -192,7 +200,7 @@ class RunConfig:
 
         Options that came later count only where they are given, so that older runs keep their names.
         """
-        named = {key: value for key, value in self.as_dict().items() if _LATER.get(key, ...) != value}
+        named = {key: value for key, value in self.as_dict().items() if LATER.get(key, ...) != value}
         return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:12]
 
     def as_dict(self) -> dict[str, Any]:
@@ -267,13 +275,6 @@ class RunConfig:
         if not holds:
             value = getattr(self, field)
             raise ValueError(f"{_option(field)} {value!r} is out of range: it must be {must_be}.")
-
-
-def _shape_and_task(dataset: str) -> tuple[tuple[int, ...], Literal["regression", "classification"]]:
-    if dataset in PUBLISHED:
-        return PUBLISHED[dataset].shape, "classification"
-    facts = EMBEDDED_FACTS[dataset]
-    return facts.shape, facts.task
 
 
 def _option(field: str) -> str:

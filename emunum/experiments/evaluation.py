@@ -1,14 +1,19 @@
-"""What a finished run is measured by."""
+"""What a finished run is measured by, and the outputs that it is measured on."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from emunum.experiments.counting import Phase
 from emunum.experiments.datasets import Samples
-from emunum.nn.layers import Array
+from emunum.nn.layers import Array, Params
 from emunum.nn.loss import LOSSES, mean_squared_error
+from emunum.nn.sequential import Sequential
+from emunum.ops.arithmetic import Arithmetic
+from emunum.ops.policy import Role
 
 METRICS = (
     "train_mse", "train_rmse", "test_mse", "test_rmse", "test_mse_over_n", "test_accuracy", "test_f1",
@@ -16,6 +21,31 @@ METRICS = (
 )  # fmt: skip
 EVALUATION_BATCH = 512
 """Samples in one forward pass of a measurement: what bounds its memory, and part of its random bits."""
+
+_PHASES = 16  # numbers between the batches of a measurement
+
+
+def outputs(
+    arith: Arithmetic,
+    model: Sequential,
+    params: Sequence[Params],
+    samples: Samples,
+    steps: int,
+    phase: Phase,
+    last: Callable[[Arithmetic, Array], Array] = lambda arith, y: y,
+) -> Array:
+    """Return the network's emulated output (n, k) for samples, computed in batches of EVALUATION_BATCH.
+
+    The random bits of the i-th batch are those of the place (steps, phase + 16 i), where `last` is applied
+    to its outputs too.
+    """
+    parts = []
+    for batch, at in enumerate(range(0, len(samples), EVALUATION_BATCH)):
+        place = arith.at(steps, phase + _PHASES * batch)
+        x = place.cast(Role.INPUT, samples.features(slice(at, at + EVALUATION_BATCH)))
+        y, _ = model.forward(place, list(params), x, training=False)
+        parts.append(arith.values(last(place, y)))
+    return np.concatenate(parts)
 
 
 def measures(loss: str, y: Array, samples: Samples, batch: int) -> dict[str, float | None]:

@@ -14,8 +14,8 @@ import numpy as np
 from emunum.experiments import datasets
 from emunum.experiments.config import RunConfig
 from emunum.experiments.counting import EventRow, Phase, drained
-from emunum.experiments.datasets import Samples
-from emunum.experiments.evaluation import EVALUATION_BATCH, METRICS, accuracy_of, measures
+from emunum.experiments.datasets import Samples, Split
+from emunum.experiments.evaluation import METRICS, accuracy_of, measures, outputs
 from emunum.experiments.methods import loss_named, parse_loss_scale, parse_optimizer, parse_schedule
 from emunum.experiments.state import Best, EpochRecord, State, Step
 from emunum.experiments.stepping import Stepper
@@ -25,12 +25,22 @@ from emunum.nn.initial import new_stream, parse_scheme
 from emunum.nn.layers import Array, Params
 from emunum.nn.loss import LOSSES
 from emunum.nn.models import build
-from emunum.ops.arithmetic import IntegerArithmetic, bind
+from emunum.nn.sequential import Sequential
+from emunum.ops.arithmetic import Arithmetic, IntegerArithmetic, bind
 from emunum.ops.events import EventLog
 from emunum.ops.policy import Role
 from emunum.ops.strict import plain
 
-_PHASES = 16  # numbers between the batches of a measurement
+
+def model_of(config: RunConfig, shape: tuple[int, ...], n_out: int) -> Sequential:
+    """Return the model of a run on samples of a shape."""
+    return build(config.model, shape, n_out, config.hidden or None, config.dropout)
+
+
+def arithmetic_of(config: RunConfig, *, strict: bool = False, events: EventLog | None = None) -> Arithmetic:
+    """Return the arithmetic of a run before its first step."""
+    seed = config.seed if config.rounding_seed is None else config.rounding_seed
+    return bind(config.build_policy(), Key(seed), strict=strict, events=events)
 
 
 class DivergedError(ArithmeticError):
@@ -40,33 +50,36 @@ class DivergedError(ArithmeticError):
 class Training:
     """A run in progress: `epochs` advances it, `params` are the master weights so far.
 
-    With `strict`, any raw NumPy arithmetic on the network's values raises. With `events`, roundings are
-    counted; the bits stay the same. `data_dir` is where data are looked for that do not come with the
-    package.
+    The samples are those of `split` where it is given, which then has no digest, and otherwise those that
+    the configuration names. With `strict`, any raw NumPy arithmetic on the network's values raises. With
+    `events`, roundings are counted; the bits stay the same. `data_dir` is where data are looked for that do
+    not come with the package.
     """
 
     def __init__(
         self,
         config: RunConfig,
         *,
+        split: Split | None = None,
         strict: bool = False,
         events: bool = False,
         data_dir: Path | None = None,
     ) -> None:
         self.config = config
-        dataset = datasets.load(config.dataset, data_dir)
-        self.data_sha256, self.data_note = dataset.sha256, dataset.note
-        self.split = datasets.split(
-            dataset, config.test_split, config.seed, config.validation_split, config.train_samples
-        )
-        self.loss_name = loss_named(config.loss, self.split.task)
-        shape, outputs = self.split.train.shape, self.split.train.outputs
-        self.model = build(config.model, shape, outputs, config.hidden or None, config.dropout)
+        self.data_sha256, self.data_note = "", None
+        if split is None:
+            dataset = datasets.load(config.dataset, data_dir)
+            self.data_sha256, self.data_note = dataset.sha256, dataset.note
+            split = datasets.split(
+                dataset, config.test_split, config.seed, config.validation_split, config.train_samples
+            )
+        self.split = split
+        self.loss_name = loss_named(config.loss, split.task)
+        self.model = model_of(config, split.train.shape, split.train.outputs)
         self.steps_per_epoch = -(-len(self.split.train) // config.batch_size)
         self._schedule = parse_schedule(config.schedule)
-        seed = config.seed if config.rounding_seed is None else config.rounding_seed
         self._events = EventLog() if events else None
-        self._arith = bind(config.build_policy(), Key(seed), strict=strict, events=self._events)
+        self._arith = arithmetic_of(config, strict=strict, events=self._events)
         self._history: list[EpochRecord] = []
         self._stepper = Stepper(
             arith=self._arith,
@@ -114,17 +127,9 @@ class Training:
             self.state = replace(self.state, params=self.state.best.params)
 
     def predict(self, samples: Samples, phase: Phase) -> Array:
-        """Return the network's emulated output (n, k) for samples, computed in batches of EVALUATION_BATCH.
-
-        The random bits of the i-th batch are those of the place (steps so far, phase + 16 i).
-        """
-        parts = []
-        for batch, at in enumerate(range(0, len(samples), EVALUATION_BATCH)):
-            arith = replace(self._arith, events=None).at(self.steps, phase + _PHASES * batch)
-            x = arith.cast(Role.INPUT, samples.features(slice(at, at + EVALUATION_BATCH)))
-            y, _ = self.model.forward(arith, self.params, x, training=False)
-            parts.append(arith.values(y))
-        return np.concatenate(parts)
+        """Return the network's emulated output (n, k) for samples, as `evaluation.outputs` does."""
+        arith = replace(self._arith, events=None)
+        return outputs(arith, self.model, self.params, samples, self.steps, phase)
 
     def metrics(self) -> dict[str, float | None]:
         """Return METRICS as `evaluation.measures` defines them, for the weights as they are."""

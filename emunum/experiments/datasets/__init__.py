@@ -10,13 +10,14 @@ from emunum.experiments.datasets import tables
 from emunum.experiments.datasets.images import Augmentation, Images, ImageSamples, digits
 from emunum.experiments.datasets.published import PUBLISHED
 from emunum.experiments.datasets.samples import Samples, Split, TableSamples
-from emunum.experiments.datasets.splitting import Dataset, split
+from emunum.experiments.datasets.splitting import Dataset, split, split_given
 from emunum.experiments.datasets.tables import BOSTON_SHA256, Table, parse_boston, standardise
 from emunum.formats.names import unknown
 
 __all__ = [
     "BOSTON_SHA256", "DATASETS", "EMBEDDED", "PUBLISHED", "Augmentation", "Dataset", "ImageSamples", "Images",
-    "Samples", "Split", "Table", "TableSamples", "load", "parse_boston", "split", "standardise",
+    "Samples", "Split", "Table", "TableSamples", "load", "parse_boston", "split", "split_given",
+    "standardise",
 ]  # fmt: skip
 
 EMBEDDED: Mapping[str, Callable[[], Dataset]] = MappingProxyType(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emunum.experiments.datasets.images import Images, ImageSamples
-from emunum.experiments.datasets.samples import Samples, Split, TableSamples
+from emunum.experiments.datasets.samples import Float32Array, Samples, Split, TableSamples, Task
 from emunum.experiments.datasets.tables import Table, standardise
 
 Dataset = Table | Images
@@ -62,6 +62,25 @@ def split(
         validation=None if validation is None else hand_out(validation),
         test=hand_out(test),
         task=dataset.task,
+    )
+
+
+def split_given(
+    x: Float32Array, y: Float32Array, task: Task, seed: int, validation_split: float = 0.0
+) -> Split:
+    """Return samples x (n, ...) and y (n, k) as they are, with none to test on.
+
+    Those for validation are cut off as `split` does, which raises ValueError too.
+    """
+    rest = np.arange(len(x))
+    train, validation = rest, None
+    if validation_split:
+        train, validation = _cut(rest, validation_split, seed, f"validation_split {validation_split}", "X")
+    return Split(
+        train=TableSamples(x=x[train], y=y[train]),
+        validation=None if validation is None else TableSamples(x=x[validation], y=y[validation]),
+        test=TableSamples(x=x[:0], y=y[:0]),
+        task=task,
     )
 
 
