@@ -2,11 +2,13 @@
 
 These are the public conveniences: names are parsed here, arrays are checked here, and the backend does
 the rest. Input is anything NumPy takes: float16, float32, float64, ml_dtypes arrays, integers, lists; any
-memory order, byte order or stride. Results are new C-contiguous arrays.
+memory order, byte order or stride; and what has an array interface, a buffer, __array__ or __dlpack__, such
+as a tensor in main memory that needs no gradient. Results are new C-contiguous arrays.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,9 @@ from emunum.kernels import cpu
 from emunum.kernels.contract import code_dtype
 from emunum.kernels.random import Key
 from emunum.ops.events import Errors, errors_of
+
+_NARROW_INTEGER = re.compile("u?int[124]")
+"""Names of ml_dtypes's integers below 8 bits, whose kind NumPy does not know."""
 
 
 def quantize(
@@ -72,9 +77,11 @@ def decode(codes: ArrayLike, format: str | Format) -> NDArray[np.float32]:
     Raises ValueError for a code out of range, TypeError for codes that are not integers.
     """
     fmt = _format(format)
-    array = np.asarray(codes)
+    array = array_of(codes, "codes")
     if array.size == 0:
         return np.empty(array.shape, np.float32)
+    if _NARROW_INTEGER.fullmatch(array.dtype.name):
+        array = array.astype(np.int8)
     if array.dtype.kind not in "ui":
         raise TypeError(f"codes are {array.dtype}: codes are integers. 'encode' turns values into codes.")
     low, high = int(array.min()), int(array.max())
@@ -172,7 +179,7 @@ def dot(a: ArrayLike, b: ArrayLike, **options: Any) -> NDArray[np.float32]:
     >>> dot([1, 2, 3], [1, 1, 1], accumulator="e4m3").tolist()
     6.0
     """
-    x, y = np.asarray(a), np.asarray(b)
+    x, y = array_of(a, "a"), array_of(b, "b")
     if x.ndim != 1 or x.shape != y.shape:
         raise ValueError(f"shapes {x.shape} and {y.shape} have no inner product: (K,) and (K,) are needed.")
     return matmul(x[None, :], y[:, None], **options).reshape(())
@@ -272,12 +279,32 @@ def accumulator_of(
     return parse_accumulator(order, inner, last)
 
 
+def array_of(x: ArrayLike, name: str) -> NDArray[Any]:
+    """Return x as NumPy reads it: through its array interface, its buffer, __array__ or DLPack.
+
+    Raises ValueError or TypeError where it cannot, or where elements are masked.
+    """
+    try:
+        array = np.asarray(x)
+        if array.dtype == object and not isinstance(x, np.ndarray) and hasattr(x, "__dlpack__"):
+            array = np.from_dlpack(x)  # type: ignore[arg-type]
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        kind = ValueError if isinstance(error, ValueError) else TypeError
+        raise kind(
+            f"{name}, a {type(x).__name__}, cannot be read as an array: {str(error).rstrip('.')}. "
+            "Hand over a NumPy array of its numbers."
+        ) from None
+    if np.ma.is_masked(x):
+        raise ValueError(f"{name} has masked elements: give them values, for example {name}.filled(0).")
+    return array
+
+
 def real(x: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     """Return x as native float32 or float64, exactly."""
-    array = np.asarray(x)
+    array = array_of(x, name)
     if array.dtype == np.float32:
         return array.astype(np.float32, copy=False)
-    if array.dtype.name in NAMED or array.dtype.kind == "b":
+    if array.dtype.name in NAMED or array.dtype.kind == "b" or _NARROW_INTEGER.fullmatch(array.dtype.name):
         return array.astype(np.float32)
     if array.dtype.kind not in "fui":
         raise TypeError(f"{name} is {array.dtype}: emunum computes with real numbers.")
