@@ -35,8 +35,8 @@ def command(
 ) -> int:
     """Run the configuration of each RECORD again, and compare weights and metrics bit for bit.
 
-    RECORD is a run's directory, its record.json, or a file of such records, one a line (.jsonl). Nothing is
-    written.
+    RECORD is a run's directory, a sweep's, a record.json, or a file of such records, one a line (.jsonl).
+    Nothing is written.
 
     Exit codes: 0 all are the same, 1 one differs or cannot be run again, 2 wrong usage, 130 Ctrl-C.
     """

@@ -62,12 +62,17 @@ def read_record(directory: Path) -> dict[str, Any]:
     Raises FileNotFoundError where there is none and ValueError where it is no record of this schema.
     """
     path = directory / "record.json"
+    return parse_record(str(path), path.read_bytes())
+
+
+def parse_record(where: str, text: bytes | str) -> dict[str, Any]:
+    """Return the record that a text holds. Raises ValueError, which names `where`, if it is none."""
     try:
-        record = json.loads(path.read_bytes())
+        record = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"{path} is no record: {error}.") from None
+        raise ValueError(f"{where} is no record: {error}.") from None
     if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(f"{path} is no record of schema version {SCHEMA_VERSION}.")
+        raise ValueError(f"{where} is no record of schema version {SCHEMA_VERSION}.")
     return record
 
 

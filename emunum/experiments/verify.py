@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.evaluation import METRICS
-from emunum.experiments.records import SCHEMA_VERSION, read_record
+from emunum.experiments.records import parse_record, read_record
 from emunum.experiments.run import execute
 from emunum.experiments.state import EpochRecord, Step
 
@@ -35,23 +34,19 @@ class Verdict:
 
 
 def records_in(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, record) for a run's directory, a record.json, or each line of a .jsonl file.
+    """Yield (where, record) for a run's directory, a sweep's, a record.json, or each line of a .jsonl file.
 
     Raises OSError where nothing can be read and ValueError where that is no record.
     """
+    if path.is_dir() and not (path / "record.json").exists() and (path / "records.jsonl").exists():
+        path = path / "records.jsonl"
     if path.is_dir():
         yield str(path), read_record(path)
         return
     lines = path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]
     for number, line in enumerate(lines, start=1):
         where = f"{path}:{number}" if path.suffix == ".jsonl" else str(path)
-        try:
-            record = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where} is no record: {error}.") from None
-        if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-            raise ValueError(f"{where} is no record of schema version {SCHEMA_VERSION}.")
-        yield where, record
+        yield where, parse_record(where, line)
 
 
 def configuration_of(where: str, record: Mapping[str, Any]) -> RunConfig:
@@ -68,6 +63,8 @@ def configuration_of(where: str, record: Mapping[str, Any]) -> RunConfig:
         )
     if record.get("status") == "interrupted":
         raise ValueError(f"{where} is the record of a run that was stopped. Finish it: emunum run --resume.")
+    if record.get("status") == "failed":
+        raise ValueError(f"{where} is the record of a run that failed. Repeat it: emunum sweep.")
     return config
 
 

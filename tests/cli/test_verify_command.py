@@ -43,6 +43,21 @@ def test_records_that_come_out_again_are_the_same(emunum: Command, runs: Path) -
     assert {path: path.read_bytes() for path in runs.rglob("*") if path.is_file()} == files
 
 
+def test_the_lines_of_a_sweep_are_records_too(emunum: Command, folder: Path) -> None:
+    sweep = ("--format", "e4m3,e5m2", "--epochs", "2", "--jobs", "1", "--output", "many", "--quiet")
+    assert emunum("sweep", "--dataset", "toy", *sweep).code == 0
+    result = emunum("verify", "many", "--json")
+    assert result.code == 0
+    found = [(verdict["record"], verdict["same"]) for verdict in json.loads(result.out)]
+    assert found == [("many/records.jsonl:1", True), ("many/records.jsonl:2", True)]
+    first, *rest = (folder / "many" / "records.jsonl").read_text().splitlines()
+    wrong = json.dumps(json.loads(first) | {"status": "failed"})
+    (folder / "many" / "records.jsonl").write_text("\n".join([wrong, *rest]) + "\n")
+    result = emunum("verify", "many")
+    assert result.code == 1
+    assert "many/records.jsonl:1 is the record of a run that failed. Repeat it: emunum sweep." in result.err
+
+
 def test_lines_of_a_file_are_records_too(emunum: Command, runs: Path, folder: Path) -> None:
     lines = [json.dumps(json.loads((runs / name / "record.json").read_text())) for name in "ab"]
     (folder / "all.jsonl").write_text("\n".join(lines) + "\n")
