@@ -1,4 +1,4 @@
-"""Figures from records, as PNG and SVG: colour-blind-safe, told apart by line style too, reproducible."""
+"""Figures from records as PNG, SVG, PDF: colour-blind-safe, told apart by line style too, reproducible."""
 
 from __future__ import annotations
 
@@ -20,7 +20,12 @@ _STYLES = {
     ("full", "nearest_even"): ("#000000", "-."),
     ("full", "stochastic"): ("#CC79A7", ":"),
 }
-_FIXED: Any = {"svg.hashsalt": "emunum", "svg.fonttype": "none", "font.family": "DejaVu Sans", "font.size": 8}
+_FIXED: Any = {
+    "svg.hashsalt": "emunum", "svg.fonttype": "none", "pdf.fonttype": 42, "font.family": "DejaVu Sans",
+    "font.size": 8,
+}  # fmt: skip
+_UNDATED: Any = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+"""What is left out of a file's description: when it was made, and (in PNG) with what."""
 
 
 def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
@@ -47,10 +52,13 @@ def regression_figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     return drawn(draw, (2.6 * len(formats), 2.1 * len(datasets)))
 
 
-def drawn(draw: Callable[[Any], None], size: tuple[float, float]) -> dict[str, bytes]:
+def drawn(
+    draw: Callable[[Any], None], size: tuple[float, float], kinds: Sequence[str] = ("png", "svg")
+) -> dict[str, bytes]:
     """Return {"png": ..., "svg": ...}: what `draw` puts on an empty figure of so many inches.
 
-    The same drawing gives the same bytes: no settings of the user's, no dates, no random identifiers.
+    The kinds are png, svg and pdf. The same drawing gives the same bytes: no settings of the user's, no
+    dates, no random identifiers.
     """
     with mpl.rc_context():
         mpl.rcdefaults()  # a user's matplotlibrc does not change a figure
@@ -58,7 +66,7 @@ def drawn(draw: Callable[[Any], None], size: tuple[float, float]) -> dict[str, b
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)
-        return {kind: _saved(figure, kind) for kind in ("png", "svg")}
+        return {kind: _saved(figure, kind) for kind in kinds}
 
 
 def _draw_curves(panel: Any, records: Sequence[dict[str, Any]]) -> None:
@@ -84,6 +92,5 @@ def _legend(panel: Any) -> tuple[list[Any], list[str]]:
 
 def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else {"Software": None}
-    figure.savefig(buffer, format=kind, dpi=160, metadata=metadata)
+    figure.savefig(buffer, format=kind, dpi=160, metadata=_UNDATED[kind])
     return buffer.getvalue()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def to_csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Return rows of equal keys as CSV with a header; numbers in full, null as an empty field."""
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str] = ()) -> str:
+    """Return rows as CSV with a header; numbers in full, null and what a row lacks as an empty field.
+
+    The columns are those given, or else the keys of the first row, which all rows have to have then.
+    """
     text = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    if rows or columns:
+        names = list(columns or rows[0])
+        writer = csv.DictWriter(
+            text, names, lineterminator="\n", extrasaction="ignore" if columns else "raise"
+        )
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue()

@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from emunum.report.run_figures import confusion_figure, curves_figure, gallery_figure, scatter_figure
+from emunum.report.run.figures import confusion_figure, curves_figure, gallery_figure, scatter_figure
 
 PNG = b"\x89PNG\r\n\x1a\n"
 COUNTS = np.array([[7, 3, 0], [0, 0, 0], [1, 0, 9999]])
@@ -52,7 +52,7 @@ def test_a_figure_is_a_png_and_an_svg_of_the_same_bytes_every_time(name):
 def test_the_bytes_do_not_depend_on_the_process():
     code = (
         "import hashlib, json, sys; import numpy as np\n"
-        "from emunum.report.run_figures import gallery_figure as f\n"
+        "from emunum.report.run.figures import gallery_figure as f\n"
         "figure = f('a run', np.array(json.loads(sys.argv[1]), np.uint8), 23, list('0123'), list('0120'))\n"
         "print([hashlib.sha256(v).hexdigest() for v in figure.values()])"
     )

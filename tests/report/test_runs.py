@@ -18,8 +18,8 @@ from emunum.experiments.datasets import digits
 from emunum.experiments.records import RunDirectory
 from emunum.experiments.run import execute
 from emunum.experiments.stepping import Stepper
-from emunum.report.run_page import report_files
-from emunum.report.runs import predict, read_run
+from emunum.report.run.page import report_files
+from emunum.report.run.reading import predict, read_run
 
 CONFIGS = {
     "digits": RunConfig(

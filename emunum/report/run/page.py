@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from emunum.experiments.counting import merged
 from emunum.experiments.datasets import ImageSamples
 from emunum.ops.events import EVENTS
-from emunum.report.run_figures import (
+from emunum.report.run.figures import (
     GALLERY,
     confusion_figure,
     curves_figure,
     gallery_figure,
     scatter_figure,
 )
-from emunum.report.runs import FinishedRun, Predictions
+from emunum.report.run.reading import FinishedRun, Predictions
 from emunum.report.tables import to_markdown
 
 _RESULTS = (

@@ -1,0 +1,1 @@
+"""One run: what its directory says, figures and a summary of it."""
