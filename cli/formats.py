@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from emunum.formats import ALIASES, NAMED, Format
+from emunum.formats import NAMED, Format
 from emunum.formats.blocks import BLOCK_FORMATS, BlockFormat
 from emunum.formats.exact import decode_exact
+from emunum.formats.facts import block_facts, facts
 
 MOST_VALUES = 256
 
@@ -53,47 +53,6 @@ def command(name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(facts(format) | {"values": _values(format)}, indent=2))
     else:
         _print_facts(format)
-
-
-def facts(format: Format) -> dict[str, Any]:
-    of_floats = None if format.fixed_point else format
-    return {
-        "name": format.name,
-        "aliases": [alias for alias, canonical in ALIASES.items() if canonical == format.name],
-        "bits": format.bits,
-        "exponent_bits": format.exponent_bits,
-        "mantissa_bits": format.mantissa_bits,
-        "bias": format.bias,
-        "special_values": str(format.special),
-        "precision": of_floats and of_floats.precision,
-        "emin": of_floats and of_floats.emin,
-        "emax": of_floats and of_floats.emax,
-        "max": format.max,
-        "min": format.min,
-        "smallest_normal": of_floats and of_floats.smallest_normal,
-        "smallest_subnormal": of_floats and of_floats.smallest_subnormal,
-        "eps": format.eps,
-        "unit_roundoff": of_floats and of_floats.unit_roundoff,
-        "code_count": format.code_count,
-        "max_code": format.max_code,
-        "infinity_code": format.infinity_code,
-        "nan_code": format.nan_code,
-        "signed": format.signed,
-        "negative_zero": format.has_negative_zero,
-    }
-
-
-def block_facts(format: BlockFormat) -> dict[str, Any]:
-    return {
-        "name": format.name,
-        "element": format.element.name,
-        "scale": format.scale.name,
-        "block_size": format.block_size,
-        "bits_per_value": format.bits_per_value,
-        "tensor_scale": "float32" if format.tensor_scaled else None,
-        "largest_element": format.largest,
-        "scale_rules": [str(rule) for rule in format.rules],
-    }
 
 
 def _values(format: Format) -> list[float | str] | None:

@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from emunum_cli.progress import TrainingProgress
+from emunum_cli.showing import print_study
 from rich.console import Console
-from rich.table import Table
+
+from emunum.formats.names import unknown
 
 if TYPE_CHECKING:
     from emunum.experiments.images import Row, Study
 
-Records = list[dict[str, Any]]
-TITLES = {
-    "images": {
-        "published": "As published: only the input is cast (policy input); MNIST, network cnn",
-        "emulated": "The arithmetic emulated too; MNIST, network cnn",
-    },
-    "cifar10": {"emulated": "CIFAR-10, network cifar_quick"},
-}
-NOTES = {
-    "images": (
-        "54,000 images train, 6,000 choose the best epoch (in brackets), 10,000 test; batches of 256, Adam, "
-        "learning rate 0.001, weight decay 0.0001. Rows full-*: SGD, momentum 0.9, learning rate 0.1, as "
-        "Adam's average of squares is below the least number of a narrow format; full-float32 is theirs to "
-        "be set beside, float32 the other emulated ones'. The published int8 truncates "
-        "(pixel / 255 - 0.5) / 0.5 toward zero: -1 for black, 1 for white, 0 for everything between, so "
-        "a drawing keeps little but its outline. Published run times are of another machine."
-    ),
-    "cifar10": (
-        "A subset: 2,500 of the 50,000 images train for 2 epochs, 1,000 choose the best epoch (in brackets), "
-        "10,000 test; SGD, momentum 0.9, learning rate 0.02, weight decay 0.0001, batches of 25. Rows are "
-        "to be set beside each other, not beside what networks reach on all of it; nothing was published. "
-        "Policy output: layer outputs and errors are rounded; full: everything is."
-    ),
-}
-
 
 def command(name: str, summary: str) -> click.Command:
     """Return the command of a study, whose text starts with a summary."""
-    levels = tuple(TITLES[name])
 
     def run(**options: Any) -> int:
         return _reproduce(name, **options)
 
-    made = _with_options(name, levels)(run)
+    made = _with_options(name)(run)
     return click.command(
         name,
         context_settings={"show_default": True},
@@ -63,7 +39,7 @@ below OUTPUT; the same command goes on with a run that was stopped or killed, an
 as it stands."""
 
 
-def _with_options(name: str, levels: tuple[str, ...]) -> Callable[[Any], Any]:
+def _with_options(name: str) -> Callable[[Any], Any]:
     folder = click.Path(path_type=Path, file_okay=False)
     options = [
         click.option(
@@ -95,17 +71,11 @@ def _with_options(name: str, levels: tuple[str, ...]) -> Callable[[Any], Any]:
         click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else."),
         click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, and nothing else."),
     ]
-    if len(levels) > 1:
-        options.insert(
-            1,
-            click.option(
-                "--level",
-                type=click.Choice(levels),
-                metavar="LEVEL",
-                show_default="both",
-                help=f"Only one table: {' or '.join(levels)}.",
-            ),
+    if name == "images":
+        level = click.option(
+            "--level", metavar="LEVEL", show_default="both", help="Only one table: published or emulated."
         )
+        options.insert(1, level)
 
     def decorate(function: Any) -> Any:
         for option in reversed(options):
@@ -139,6 +109,8 @@ def _reproduce(
 
     study = images.STUDIES[name]()
     try:
+        if level not in (None, *images.LEVELS):
+            raise unknown("level", level, images.LEVELS)
         chosen = [study.row(row) for row in rerun]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
@@ -161,7 +133,9 @@ def _reproduce(
     elif as_csv:
         click.echo(to_csv(rows), nl=False)
     else:
-        _print(name, rows)
+        print_study(name, rows)
+        if missing := next((row["row"] for row in rows if row["status"] is None), None):
+            click.echo(f"To make one: emunum reproduce {name} --rerun {missing} --append")
     return 0
 
 
@@ -182,31 +156,3 @@ def _trained(
             on_step=progress.on_step,
             on_epoch=progress.on_epoch,
         )
-
-
-def _print(name: str, rows: Sequence[dict[str, Any]]) -> None:
-    from emunum.report.tables import IMAGES_HEADER, images_cells
-
-    console = Console(width=None if Console().is_terminal else 190)
-    for level, title in TITLES[name].items():
-        own = [row for row in rows if row["level"] == level]
-        if not own:
-            continue
-        cells = images_cells(own)
-        shown = [at for at, column in enumerate(zip(*cells, strict=True)) if set(column) != {"-"}]
-        table = Table(title=title)
-        for at in shown:
-            table.add_column(
-                IMAGES_HEADER[at], justify="right" if 2 < at < len(IMAGES_HEADER) - 1 else "left"
-            )
-        for line in cells:
-            table.add_row(*(line[at] for at in shown))
-        console.print(table)
-    console.print(NOTES[name], markup=False, highlight=False)
-    for note in dict.fromkeys(row["data_note"] for row in rows if row["data_note"]):
-        with_it = list(dict.fromkeys(row["row"] for row in rows if row["data_note"] == note))
-        console.print(f"Data of {', '.join(with_it)}: {note}.", markup=False, highlight=False)
-    missing = list(dict.fromkeys(row["row"] for row in rows if row["status"] is None))
-    if missing:
-        click.echo(f"No record yet: {', '.join(missing)}.")
-        click.echo(f"To make one: emunum reproduce {name} --rerun {missing[0]} --append")

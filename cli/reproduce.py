@@ -5,30 +5,57 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from emunum_cli import images
+from emunum_cli.showing import print_study
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-TITLES = {
-    "output": "As published: only layer outputs and errors are rounded (policy output)",
-    "full": "The same rows with everything rounded (policy full)",
-}
-NOTE = (
-    "train MSE: of the last step, before its update. test MSE / n: the published normalisation, the sum of "
-    "batch means over the number of test samples; test MSE is the true one. Stochastic rows: mean over "
-    "{seeds} seeds of the random bits and its 95 % interval (Student t); beside the published value, how "
-    "many of the runs it exceeds. They agree where both published values lie where one more run would, "
-    "95 times in 100."
+from emunum.experiments.studies import NAMES, study_named
+
+if TYPE_CHECKING:
+    from emunum.experiments.studies import Study
+
+Records = list[dict[str, Any]]
+_WIDTH = 165  # where the output is no terminal
+
+
+class _Studies(click.Group):
+    """A group whose commands are studies; several names in a row are one call of what they share."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*(name for name in self.commands if name not in NAMES), *NAMES]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        return self.commands.get(cmd_name) or (_shared(cmd_name) if cmd_name in NAMES else None)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        first, *rest = args
+        if first in NAMES and rest and rest[0] in NAMES:
+            return first, _shared(first), rest
+        if not first.startswith("-") and self.get_command(ctx, first) is None:
+            try:
+                study_named(first)
+            except ValueError as error:
+                raise click.UsageError(f"{error} 'emunum reproduce list' says what they are.") from None
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    "reproduce",
+    cls=_Studies,
+    epilog="Examples: emunum reproduce list; emunum reproduce stagnation growth",
 )
-
-
-@click.group("reproduce", epilog="Example: emunum reproduce regression --output paper")
 def command() -> None:
-    """Compute a published table again and print ours beside theirs."""
+    """Make the tables and figures of the paper, ours beside the published numbers.
+
+    They are made from committed records, in seconds; --rerun makes the records anew.
+    """
 
 
 command.add_command(
@@ -45,99 +72,175 @@ command.add_command(
 )
 
 
-@command.command(
-    "regression",
-    context_settings={"show_default": True},
-    epilog="Example: emunum reproduce regression --output paper",
-)
-@click.option("--seeds", type=click.IntRange(2), default=30, help="Runs of each stochastic row.")
+@command.command("list", epilog="Example: emunum reproduce list")
+def listing() -> None:
+    """List the studies, their records, and the time a rerun takes."""
+    from emunum.report.paper.sections import section
+
+    table = Table(title="Studies: emunum reproduce NAME")
+    for column in ("name", "title"):
+        table.add_column(column)
+    for column in ("records", "rerun"):
+        table.add_column(column, justify="right")
+    for name in NAMES:
+        own = study_named(name)
+        rerun = "row by row" if own.rerun_s is None else f"{own.rerun_s:g} s"
+        table.add_row(name, section(name).title, f"{len(own.records()) or '-'}", rerun)
+    Console(width=None if Console().is_terminal else _WIDTH).print(table)
+
+
+@command.command("all", epilog="Example: emunum reproduce all --output paper-of-mine")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Also write records/, tables/ and figures/ below this directory.",
+    required=True,
+    help="Where paper.md, paper.tex, records/, tables/ and figures/ go.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, and nothing else.")
-def regression(seeds: int, output: Path | None, as_json: bool, as_csv: bool) -> None:
-    """The regression study: toy, diabetes and boston in float8, float16 and float32.
+@click.option("--rerun", is_flag=True, help="Make the records anew, but for those of trained images.")
+def everything(output: Path, rerun: bool) -> None:
+    """Build the paper, with every table and figure in place.
 
-    Trains the fifteen published configurations (nearest: once; stochastic: over seeds of the random bits)
-    under the published policy, then with everything emulated. The nine deterministic rows agree with the
-    published ones to every printed digit.
+    paper.md for pandoc and paper.tex for pdflatex say the same: a section for each study. Nothing is
+    measured unless --rerun asks for it.
     """
+    from emunum.report.paper.document import document
+    from emunum.report.paper.files import write
+
+    output.mkdir(parents=True, exist_ok=True)
+    studies = [study_named(name) for name in NAMES]
+    records = {own.name: _records(own, rerun and own.cases is not None, None) for own in studies}
+    files = document(studies, records)
+    write(output, files)
+    click.echo(f"Written below {output}: paper.md, paper.tex and the {len(files) - 2} files they show.")
+    click.echo(f"To make a PDF: cd {output} && pdflatex paper.tex, or pandoc paper.md -o paper.pdf")
+
+
+def _shared(name: str) -> click.Command:
+    """The command of a study, or of several of which this is the first."""
+    from emunum.report.paper.sections import section
+
+    title = section(name).title
+    text = f"""{title}.
+
+    The tables are made from the committed records. --rerun measures everything anew and says whether the
+    records are the committed ones."""
+    options = [
+        click.argument("others", nargs=-1, metavar="[NAME]..."),
+        click.option("--rerun", is_flag=True, help="Make the records anew."),
+        click.option(
+            "--seeds",
+            type=click.IntRange(2),
+            show_default="the study's",
+            help="Seeds of each stochastic row.",
+        ),
+        click.option("--output", type=click.Path(path_type=Path, file_okay=False), help=_OUTPUT_HELP),
+        click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else."),
+        click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, and nothing else."),
+    ]
+
+    def run(others: tuple[str, ...], **chosen: Any) -> None:
+        _reproduce((name, *others), **chosen)
+
+    for option in reversed(options):
+        run = option(run)
+    epilog = f"Examples: emunum reproduce {name}; emunum reproduce {name} --rerun --output paper"
+    return click.command(name, help=text, short_help=title, epilog=epilog)(run)
+
+
+_OUTPUT_HELP = "Also write records/, tables/ and figures/ below this directory."
+
+
+def _reproduce(
+    names: Sequence[str],
+    *,
+    rerun: bool,
+    seeds: int | None,
+    output: Path | None,
+    as_json: bool,
+    as_csv: bool,
+) -> None:
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are two forms of the same rows: give one of them.")
-    from emunum.experiments import regression as study
+    if (as_json or as_csv) and len(names) > 1:
+        raise click.UsageError(
+            f"--{'json' if as_json else 'csv'} is of one study: name one, not {len(names)}."
+        )
+    from emunum.report.paper.files import files_of, write
     from emunum.report.tables import to_csv
 
+    try:
+        studies = [study_named(name) for name in names]
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    for own in studies:
+        _check(own, rerun, seeds)
     if output is not None:
-        for folder in ("records", "tables", "figures"):
-            (output / folder).mkdir(parents=True, exist_ok=True)
-    configs = study.configurations(seeds=seeds)
-    runs = track(
-        study.run(configs),
-        total=len(configs),
-        description="training (kernels compile at first use)",
-        console=Console(stderr=True),
-        transient=True,
-    )
-    records = list(runs)
-    rows = study.rows(records)
-    if output is not None:
-        _write(output, records, rows, seeds)
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    elif as_csv:
-        click.echo(to_csv(rows), nl=False)
-    else:
-        _print(rows, seeds)
+        output.mkdir(parents=True, exist_ok=True)
+    for own in studies:
+        records = _records(own, rerun, seeds)
+        rows = own.rows(records)
+        verdict = _compared(own, records) if rerun else ""
         if output is not None:
-            click.echo(f"Written below {output}: records, tables and figures of regression.")
+            write(output, files_of(own, records))
+        if as_json:
+            click.echo(json.dumps(rows, indent=2))
+        elif as_csv:
+            click.echo(to_csv(rows), nl=False)
+        else:
+            _print(own, rows)
+            if verdict:
+                click.echo(verdict)
+            if output is not None:
+                click.echo(f"Written below {output}: records, tables and figures of {own.name}.")
 
 
-def _print(rows: Sequence[dict[str, Any]], seeds: int) -> None:
-    from emunum.report.tables import REGRESSION_HEADER, regression_cells
-
-    console = Console(width=None if Console().is_terminal else 165)
-    for policy, title in TITLES.items():
-        own = [row for row in rows if row["policy"] == policy]
-        table = Table(title=title)
-        for index, column in enumerate(REGRESSION_HEADER):
-            table.add_column(column, justify="right" if index > 2 else "left")
-        for cells in regression_cells(own):
-            table.add_row(*(cell.replace("[", r"\[") for cell in cells))
-        console.print(table)
-    console.print(NOTE.format(seeds=seeds), markup=False)
-    deterministic = [row for row in rows if row["policy"] == "output" and row["runs"] == 1]
-    stochastic = [row for row in rows if row["policy"] == "output" and row["runs"] > 1]
-    console.print(
-        f"Deterministic rows that agree to every printed digit: {_count(deterministic)}. "
-        f"Stochastic rows whose published values lie where one more run would: {_count(stochastic)}."
-    )
+def _check(own: Study, rerun: bool, seeds: int | None) -> None:
+    """Say no before anything is measured."""
+    if rerun and own.cases is None:
+        raise click.UsageError(
+            f"{own.name} is trained row by row: 'emunum reproduce {own.name} --rerun ROW', alone."
+        )
+    if seeds is not None and (own.cases is None or "seeds" not in own.grid()):
+        raise click.UsageError(f"--seeds {seeds}: {own.name} has no seeds to choose.")
 
 
-def _count(rows: Sequence[dict[str, Any]]) -> str:
-    return f"{sum(row['agrees'] for row in rows)} of {len(rows)}"
+def _records(own: Study, rerun: bool, seeds: int | None) -> Records:
+    """The committed records, or those of the chosen cases, or new ones."""
+    if rerun:
+        cases = own.asked() if seeds is None else own.asked(seeds=seeds)
+        runs = track(
+            own.run(cases),
+            total=len(cases),
+            description=f"{own.name} (kernels compile at first use)",
+            console=Console(stderr=True),
+            transient=True,
+        )
+        return list(runs)
+    try:
+        records = own.records()
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    if seeds is None:
+        return records
+    cases = own.asked(seeds=seeds)
+    chosen = [record for record in records if any(case.items() <= record.items() for case in cases)]
+    if len(chosen) < len(cases):
+        raise click.UsageError(
+            f"--seeds {seeds}: {own.name} has {own.grid()['seeds']} in its records. --rerun makes others."
+        )
+    return chosen
 
 
-def _write(
-    output: Path, records: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], seeds: int
-) -> None:
-    from emunum.experiments.records import write_atomically
-    from emunum.report.figures import regression_figure
-    from emunum.report.tables import REGRESSION_HEADER, regression_cells, to_csv, to_markdown
+def _compared(own: Study, records: Records) -> str:
+    known = own.records()
+    same = sum(record in known for record in records)
+    return f"{own.name}: {same} of {len(records)} records are the committed ones, digit for digit."
 
-    lines = "".join(json.dumps(record) + "\n" for record in records)
-    write_atomically(output / "records" / "regression.jsonl", lines)
-    write_atomically(output / "tables" / "regression.csv", to_csv(rows))
-    sections = [
-        f"## {title}\n\n"
-        + to_markdown(REGRESSION_HEADER, regression_cells([row for row in rows if row["policy"] == policy]))
-        for policy, title in TITLES.items()
-    ]
-    text = "\n".join(
-        ["# Regression: `emunum reproduce regression`\n", *sections, NOTE.format(seeds=seeds) + "\n"]
-    )
-    write_atomically(output / "tables" / "regression.md", text)
-    for kind, content in regression_figure(records).items():
-        write_atomically(output / "figures" / f"regression.{kind}", content)
+
+def _print(own: Study, rows: Records) -> None:
+    if not rows:
+        click.echo(
+            f"{own.name} has no records yet. To make them: emunum reproduce {own.name} --rerun --output paper"
+        )
+        return
+    print_study(own.name, rows)

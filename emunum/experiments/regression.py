@@ -9,24 +9,21 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from emunum.experiments.config import RunConfig
+from emunum.experiments.intervals import student_spread
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord
 
 FORMATS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
-POLICIES = ("output", "full")
-SEEDS = 30
 SIGNIFICANT_DIGITS = 4  # of the published numbers
 
-_RECORDED = (
-    "dataset", "format", "rounding", "policy", "rounding_seed", "status", "final_step_mse", "train_mse",
-    "test_mse", "test_mse_over_n", "weights_sha256",
+_MEASURED = (
+    "status", "final_step_mse", "train_mse", "test_mse", "test_mse_over_n", "weights_sha256",
 )  # fmt: skip
 
 
@@ -64,43 +61,41 @@ def published() -> list[Published]:
     ]
 
 
-def configurations(policies: Sequence[str] = POLICIES, seeds: int = SEEDS) -> list[RunConfig]:
+def cases(grid: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every run: one for a deterministic row, `seeds` of them for a stochastic one.
 
     Split and initial weights are the published seed's in all of them; only the random bits differ.
     """
     return [
-        RunConfig(
-            dataset=row.dataset,
-            format=row.format,
-            rounding=row.rounding,
-            policy=policy,
-            shuffle=False,
-            rounding_seed=rounding_seed,
-            **row.options,
-        )
-        for policy in policies
+        {
+            "dataset": row.dataset,
+            "format": row.format,
+            "rounding": row.rounding,
+            "policy": policy,
+            "rounding_seed": rounding_seed,
+        }
+        for policy in grid["policies"]
         for row in published()
-        for rounding_seed in (range(seeds) if row.rounding == "stochastic" else [row.options["seed"]])
+        for rounding_seed in (range(grid["seeds"]) if row.rounding == "stochastic" else [row.options["seed"]])
     ]
 
 
-def run(
-    configs: Sequence[RunConfig], on_run: Callable[[dict[str, Any]], None] = lambda record: None
-) -> Iterator[dict[str, Any]]:
-    """Execute the runs and yield, for each, the part of its record that the tables and figures need."""
-    for config in configs:
-        losses: list[float] = []
+def configuration(case: dict[str, Any]) -> RunConfig:
+    """Return the run of a case: the published options, batches in order."""
+    options = next(row.options for row in published() if row.dataset == case["dataset"])
+    return RunConfig(**case, **options, shuffle=False)
 
-        def collect(epoch: EpochRecord, losses: list[float] = losses) -> None:
-            losses.extend(epoch.step_loss)
 
-        record = execute(config, on_epoch=collect)
-        if record["status"] == "interrupted":
-            raise KeyboardInterrupt
-        kept = {key: record[key] for key in _RECORDED} | {"step_mse": losses}
-        on_run(kept)
-        yield kept
+def measure(case: dict[str, Any]) -> dict[str, Any]:
+    """Train, and return the part of the run's record that tables and figures need.
+
+    Raises KeyboardInterrupt where the run is stopped by Ctrl-C.
+    """
+    losses: list[float] = []
+    record = execute(configuration(case), on_epoch=lambda epoch: losses.extend(epoch.step_loss))
+    if record["status"] == "interrupted":
+        raise KeyboardInterrupt
+    return {key: record[key] for key in _MEASURED} | {"step_mse": losses}
 
 
 def rows(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -164,9 +159,7 @@ def _compared(key: str, values: list[float | None], theirs: float) -> dict[str, 
     if n == 1:
         same = float(f"{mean:.{SIGNIFICANT_DIGITS}g}") == theirs
         return {key: mean, **dict.fromkeys(names), "agrees": same}
-    from scipy.stats import t
-
-    spread = float(t.ppf(0.975, n - 1)) * stdev(finite)
+    spread = student_spread(finite)
     of_mean, of_run = spread / math.sqrt(n), spread * math.sqrt(1 + 1 / n)
     rank = sum(value < theirs for value in finite) / n
     numbers = (mean - of_mean, mean + of_mean, mean - of_run, mean + of_run, rank)

@@ -79,7 +79,6 @@ def test_a_row_is_trained_and_shown_and_nothing_is_kept_elsewhere(emunum, folder
     assert f" {record['test_accuracy'] * 100:.2f} " in line
     assert f" {record['weight_bytes']:,} " in line
     assert " 1 (1) " in line
-    assert " as published " in line
     assert not path.exists()
 
 

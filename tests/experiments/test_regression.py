@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from emunum.experiments.config import RunConfig
-from emunum.experiments.regression import FORMATS, POLICIES, configurations, published, rows, run
+from emunum.experiments.regression import FORMATS, cases, configuration, measure, published, rows
+from emunum.experiments.studies import study_named
 
 # dataset, format, rounding, training MSE, test MSE over n: typed from the published tables once more.
 PUBLISHED = """
@@ -39,7 +39,7 @@ STUDENT = {1: 12.706, 2: 4.303, 3: 3.182}
 @pytest.fixture(scope="module")
 def records():
     """The deterministic rows, and four seeds of the stochastic ones, under the published policy."""
-    return list(run(configurations(policies=["output"], seeds=4)))
+    return list(study_named("regression").run(cases({"policies": ["output"], "seeds": 4})))
 
 
 def record(row, train, test, policy="output", **others):
@@ -97,13 +97,26 @@ def test_the_studys_formats_are_its_widths():
 
 
 def test_a_deterministic_row_runs_once_and_a_stochastic_one_for_every_seed():
-    configs = configurations(seeds=5)
-    assert POLICIES == ("output", "full")
-    assert len(configs) == len(set(configs)) == 2 * (9 + 6 * 5)
-    seeds = [c.rounding_seed for c in configs if (c.dataset, c.format, c.policy) == ("toy", "e6m9", "full")]
-    assert sorted(seeds) == [0, 1, 2, 3, 4, 42]
+    asked = cases({"policies": ["output", "full"], "seeds": 5})
+    assert len(asked) == 2 * (9 + 6 * 5)
+    assert len({tuple(case.values()) for case in asked}) == len(asked)
+    own = [c for c in asked if (c["dataset"], c["format"], c["policy"]) == ("toy", "e6m9", "full")]
+    assert sorted(case["rounding_seed"] for case in own) == [0, 1, 2, 3, 4, 42]
+
+
+def test_the_grid_asks_for_the_published_policy_and_for_all_rounded_with_thirty_seeds():
+    assert study_named("regression").grid() == {"policies": ["output", "full"], "seeds": 30}
+
+
+def test_a_case_is_a_run_with_the_published_options_in_order():
+    configs = [configuration(case) for case in cases({"policies": ["full"], "seeds": 2})]
     assert {config.shuffle for config in configs} == {False}
     assert {config.seed for config in configs} == {42}
+    assert {(config.dataset, config.batch_size) for config in configs} == {
+        ("toy", 32),
+        ("diabetes", 512),
+        ("boston", 512),
+    }
 
 
 def test_a_run_keeps_its_loss_of_every_step(records):
@@ -113,17 +126,10 @@ def test_a_run_keeps_its_loss_of_every_step(records):
         assert entry["status"] == "completed"
 
 
-def test_runs_are_told_as_they_end():
-    told = []
-    kept = list(run(configurations(policies=["output"], seeds=2)[:3], on_run=told.append))
-    assert told == kept
-    assert [entry["rounding_seed"] for entry in kept] == [0, 1, 42]
-
-
 def test_an_interrupted_run_ends_the_study(monkeypatch):
     monkeypatch.setattr("emunum.experiments.regression.execute", lambda *_, **__: {"status": "interrupted"})
     with pytest.raises(KeyboardInterrupt):
-        list(run([RunConfig()]))
+        measure(cases({"policies": ["output"], "seeds": 2})[0])
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row[2] == "nearest_even"], ids="-".join)

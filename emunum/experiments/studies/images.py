@@ -1,0 +1,16 @@
+"""The image studies as two of the paper's: their rows are trained one by one, by commands of their own."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from emunum.experiments import images
+from emunum.experiments.studies.study import Record, Row, Study
+
+
+def _rows(name: str, records: list[Record]) -> list[Row]:
+    return images.rows(images.STUDIES[name](), records)
+
+
+IMAGES = Study(name="images", rows=partial(_rows, "images"))
+CIFAR10 = Study(name="cifar10", rows=partial(_rows, "cifar10"))
