@@ -15,7 +15,10 @@ import emunum
 
 COMMANDS = {
     "run": "Train a network with every operation emulated.",
-    "report": "Draw what runs did: curves, confusion matrix, predictions.",
+    "sweep": "Train every combination of the options that are listed.",
+    "records": "List, filter, group and export the records of many runs.",
+    "compare": "Say what differs between two runs, in options and in results.",
+    "report": "Draw what a run did, or make the page of a study of many runs.",
     "verify": "Run records again and compare, bit for bit.",
     "reproduce": "Compute published tables again, ours beside theirs.",
     "data": "List, fetch and describe data sets.",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 DEFAULT_MINUTES = 5.0
 _BESIDE_RESUME = {
-    "resume", "checkpoint_steps", "checkpoint_minutes", "data_dir", "threads", "as_json", "quiet",
+    "resume", "checkpoint_steps", "checkpoint_minutes", "data_dir", "threads", "track", "as_json", "quiet",
 }  # fmt: skip
 """Options that change neither the run nor its directory."""
 

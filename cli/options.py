@@ -24,7 +24,8 @@ class TopicCommand(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
-            if (record := param.get_help_record(ctx)) is not None:
+            record = param.get_help_record(ctx) if isinstance(param, click.Option) else None
+            if record is not None:
                 sections.setdefault(getattr(param, "topic", "Help"), []).append(record)
         for topic, records in sections.items():
             with formatter.section(topic):

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +13,10 @@ from emunum_cli.options import TopicCommand
 from emunum_cli.progress import TrainingProgress
 from emunum_cli.result import events_in, print_events, print_result
 from emunum_cli.run_options import run_options
+from emunum_cli.stopping import terminable
 from rich.console import Console
+
+from emunum.experiments.tracking import Untracked, tracking
 
 
 @click.command(
@@ -56,6 +55,7 @@ def command(ctx: click.Context, /, threads: int | None, as_json: bool, quiet: bo
     """
     console = Console(stderr=True, quiet=quiet)
     path: Path | None = options.pop("resume")
+    track: str | None = options.pop("track")
     if path is None:
         job = begun(options)
     else:
@@ -68,7 +68,7 @@ def command(ctx: click.Context, /, threads: int | None, as_json: bool, quiet: bo
     from emunum.kernels.cpu import set_threads
 
     set_threads(threads)
-    record = job.record or _trained(job, console, quiet)
+    record = job.record or _trained(job, console, quiet, track)
     if as_json:
         click.echo(json.dumps(record, indent=2))
     elif not quiet:
@@ -82,10 +82,15 @@ def command(ctx: click.Context, /, threads: int | None, as_json: bool, quiet: bo
         raise click.exceptions.Exit(143 if "SIGTERM" in record["reason"] else 130)
 
 
-def _trained(job: Job, console: Console, quiet: bool) -> dict[str, Any]:
+def _trained(job: Job, console: Console, quiet: bool, track: str | None) -> dict[str, Any]:
     from emunum.experiments.records import RunDirectory
     from emunum.experiments.run import execute
 
+    try:
+        warn = partial(console.print, markup=False, highlight=False, soft_wrap=True)
+        tracker = tracking(track, job.config, job.directory, warn) if track else Untracked
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"--track {track}: {error}") from None
     kept = {
         "events": job.events,
         "checkpoint_steps": job.interval.steps,
@@ -94,7 +99,7 @@ def _trained(job: Job, console: Console, quiet: bool) -> dict[str, Any]:
     }
     directory = RunDirectory(job.directory.parent, job.directory.name, job.config, kept)
     try:
-        with TrainingProgress(console, job.config.epochs, quiet) as progress, _terminable():
+        with TrainingProgress(console, job.config.epochs, quiet) as progress, terminable():
             return execute(
                 job.config,
                 directory=directory,
@@ -104,6 +109,7 @@ def _trained(job: Job, console: Console, quiet: bool) -> dict[str, Any]:
                 data_dir=job.data_dir,
                 on_step=progress.on_step,
                 on_epoch=progress.on_epoch,
+                track=tracker,
             )
     except ValueError as error:
         directory.discard()
@@ -115,20 +121,3 @@ def _trained(job: Job, console: Console, quiet: bool) -> dict[str, Any]:
             f"{error.strerror}: {error.filename}. The run goes on from its checkpoint, once that is mended: "
             f"emunum run --resume {directory.path}"
         ) from None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM stop a run as Ctrl-C does, with a checkpoint."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt("SIGTERM")
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    previous = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

@@ -12,6 +12,7 @@ from emunum_cli.options import about, completed_by, data_dir, json_only, threads
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.datasets import DATASETS
+from emunum.experiments.tracking import TRACKERS
 from emunum.formats.catalog import ALIASES, NAMED
 from emunum.formats.rounding import MODE_ALIASES, MODES
 from emunum.nn.models import MODELS
@@ -200,6 +201,11 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--events",
         is_flag=True,
         help="Count overflows, absorbed additions, ties and more, by layer, pass and epoch. Slower.",
+    ),
+    running(
+        "--track",
+        type=click.Choice(TRACKERS),
+        help="Log epochs and result there as well, under the names they have in the files.",
     ),
     running(
         "--resume",

@@ -85,10 +85,20 @@ def test_the_wheel_holds_every_table(wheel):
     assert in_wheel(wheel, r".*\.csv") == expected
 
 
-def test_the_wheel_holds_the_records_that_commands_read(wheel):
-    names = ("images", "cifar10")
-    expected = set().union(*(in_tree(f"records/{name}.jsonl", "emunum_paper") for name in names))
-    assert in_wheel(wheel, r".*\.jsonl") == expected
+@pytest.mark.parametrize("pattern", ["records/*.jsonl", "grids/*.toml", "sections/*.md"])
+def test_the_wheel_holds_what_reproduce_reads(wheel, pattern):
+    expected = in_tree(pattern, "emunum_paper")
+    assert len(expected) >= 5
+    assert in_wheel(wheel, rf"emunum_paper/{pattern.replace('.', '[.]').replace('*', '.*')}") == expected
+
+
+def test_the_wheel_holds_the_schema_of_records_and_the_parts_of_a_report(wheel):
+    expected = in_tree("experiments/*.json", "emunum")
+    expected |= {
+        name for kind in ("css", "html", "js") for name in in_tree(f"report/sweep/*.{kind}", "emunum")
+    }
+    assert len(expected) == 4
+    assert in_wheel(wheel, r"emunum/.*\.(json|html|css|js)") == expected
 
 
 def test_the_wheel_says_that_emunum_is_typed(wheel):

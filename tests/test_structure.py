@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-LAYERS = ("formats", "kernels", "ops", "nn", "experiments", "report", "cli")
+LAYERS = ("formats", "kernels", "ops", "nn", "experiments", "report", "sklearn", "cli")
 """A file imports from its own layer and from layers to its left."""
 
 PUBLIC_NAMES = "ops"
@@ -24,21 +24,25 @@ RACE = "emunum/experiments/bench/peers.py"
 DOORS = {
     "apytypes": (f"{PEERS}apytypes.py", RACE),
     "click": ("cli/",),
+    "distributed": ("emunum/experiments/sweeps/cluster.py",),
     "gfloat": (f"{PEERS}gfloat.py", RACE),
     "gmpy2": (f"{PEERS}gmpy2.py",),
+    "joblib": ("emunum/experiments/sweeps/local.py",),
     "llvmlite": ("emunum/kernels/cpu/",),
     "matplotlib": ("emunum/report/figures.py",),
     "ml_dtypes": ("emunum/ops/arrays.py", f"{PEERS}ml_dtypes.py", RACE),
     "numba": ("emunum/kernels/cpu/",),
     "PIL": ("emunum/experiments/datasets/",),
     "numpy": ("",),
+    "pyarrow": ("emunum/report/sweep/parquet.py",),
     "pooch": ("emunum/experiments/datasets/",),
     "pychop": (f"{PEERS}pychop.py", RACE),
     "qtorch": (f"{PEERS}qtorch.py", RACE),
     "rich": ("cli/",),
     "scipy": ("emunum/experiments/",),
-    "sklearn": ("emunum/experiments/",),
+    "sklearn": ("emunum/experiments/", "emunum/sklearn/"),
     "torch": (f"{PEERS}qtorch.py", RACE),
+    "wandb": ("emunum/experiments/tracking_wandb.py",),
 }
 """Dependency to the place that may import it. What is not listed has no door yet."""
 
@@ -151,7 +155,13 @@ def test_every_layer_is_a_folder_and_every_folder_a_layer():
         ("emunum/report/tables.py", "import matplotlib.pyplot as plt", "whose door is emunum/report/figures"),
         ("emunum/report/tables.py", "from rich.table import Table", "whose door is cli/"),
         ("cli/run.py", "import sklearn.datasets", "whose door is emunum/experiments/"),
+        ("emunum/report/run/reading.py", "import emunum.sklearn", "report imports emunum.sklearn,"),
         ("emunum/kernels/cpu/matmul.py", "import cupy", "imports cupy, which has no door"),
+        (
+            "cli/records.py",
+            "import pyarrow as pa",
+            "pyarrow, whose door is emunum/report/sweep/parquet.py",
+        ),
         ("emunum/experiments/sweep.py", "import pandas as pd", "imports pandas, which has no door"),
     ],
 )

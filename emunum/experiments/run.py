@@ -18,6 +18,7 @@ from emunum.experiments.evaluation import METRICS
 from emunum.experiments.records import SCHEMA_VERSION, RunDirectory
 from emunum.experiments.state import EpochRecord, Step, finite_or_none
 from emunum.experiments.storage import Storage
+from emunum.experiments.tracking import Tracker, Untracked
 from emunum.experiments.train import DivergedError, Training
 from emunum.kernels.cpu import get_threads
 from emunum.nn.layers import trained
@@ -33,6 +34,7 @@ def execute(
     resume: bool = False,
     on_step: Callable[[Step], None] = lambda step: None,
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
+    track: Callable[[], Tracker] = Untracked,
 ) -> dict[str, Any]:
     """Train as configured and return the record: a flat dict of JSON values, written to `directory` too.
 
@@ -42,11 +44,12 @@ def execute(
     With `events`, every epoch has counts of what its roundings did; see EpochRecord.
     `directory` gets a checkpoint whenever `checkpoints` says so, and one where the run is interrupted. With
     `resume`, the run goes on from it, to the same weights, metrics and history; without one, it starts over.
-    `data_dir` is where data sets are looked for first.
+    `data_dir` is where data sets are looked for first. `track` makes what follows the run, once it can begin.
     Raises ValueError for data or a checkpoint that cannot be used and OSError where a file cannot be written.
     """
     keeper = _Keeper(directory=directory, interval=checkpoints)
     training: Training | None = None
+    tracker: Tracker = Untracked()
     status, reason = "completed", None
     measured: dict[str, Any] = dict.fromkeys(METRICS)
 
@@ -58,10 +61,14 @@ def execute(
         training = keeper.training = Training(config, events=events, data_dir=data_dir)
         if resume:
             keeper.take_up()
+        tracker = track()
+        for epoch in training.finished:
+            tracker.on_epoch(epoch)
         try:
             for epoch in training.epochs(step_taken):
                 if directory:
                     directory.append(epoch)
+                tracker.on_epoch(epoch)
                 on_epoch(epoch)
             reason = training.stopped_early
         except DivergedError as error:
@@ -84,6 +91,7 @@ def execute(
     if directory:
         weights, history = (training.named_weights(), training.history) if training else ({}, [])
         directory.finish(record, weights, history, resumable=status == "interrupted")
+    tracker.finish(record)
     return record
 
 

@@ -67,18 +67,26 @@ def cross_entropy(y: Array, target: Array) -> float:
     return _mean(cpu.log(_in_index_order(cpu.exp(distance))) - _in_index_order(picked))
 
 
-def cross_entropy_gradient(arith: Arithmetic, y: Array, target: Array, loss_scale: float = 1.0) -> Array:
-    """(loss_scale / N) (softmax(y) - t), rounded at every step; y and target (N, C).
+def softmax(arith: Arithmetic, y: Array) -> Array:
+    """e^y / sum e^y of each row of y (N, C), rounded at every step.
 
     d = round(y - max y), e = round(exp d), s = the row sums of e in the accumulator, p = round(e / s),
-    dy = round((loss_scale / N) round(p - t)), each but s in the elementwise format. The maximum of a row
-    is exact, so that e has a 1 in each row and s cannot be 0.
+    each but s in the elementwise format. The maximum of a row is exact, so that e has a 1 in each row and s
+    cannot be 0.
     """
     d = arith.subtract(y, arith.row_max(y), Role.ERROR, part=0)
     e = arith.exp(d, Role.ERROR)
     s = arith.row_sum(e, Role.ERROR)
-    p = arith.divide(e, s[:, None], Role.ERROR)
-    return arith.scale(loss_scale / y.shape[0], arith.subtract(p, target, Role.ERROR, part=1), Role.ERROR)
+    return arith.divide(e, s[:, None], Role.ERROR)
+
+
+def cross_entropy_gradient(arith: Arithmetic, y: Array, target: Array, loss_scale: float = 1.0) -> Array:
+    """(loss_scale / N) (softmax(y) - t), rounded at every step; y and target (N, C).
+
+    dy = round((loss_scale / N) round(p - t)), both in the elementwise format, p as `softmax` has it.
+    """
+    difference = arith.subtract(softmax(arith, y), target, Role.ERROR, part=1)
+    return arith.scale(loss_scale / y.shape[0], difference, Role.ERROR)
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(

@@ -78,7 +78,7 @@ def test_a_word_that_does_not_exist_is_named_in_one_line(emunum, arguments):
     result = emunum(*arguments)
     assert (result.code, result.out) == (2, "")
     [wrong] = [word for word in arguments if word not in ("run", "formats", "reproduce", "3")]
-    assert re.fullmatch(rf"emunum: (No such|Got unexpected extra) .*{wrong}\b.*\n", result.err)
+    assert re.fullmatch(rf"emunum: (No such|Got unexpected extra|unknown study) .*{wrong}\b.*\n", result.err)
 
 
 def test_python_m_runs_the_same_commands(process):
