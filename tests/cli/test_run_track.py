@@ -202,8 +202,10 @@ def test_an_unknown_tracker_is_wrong_usage(emunum: Emunum, folder: Path) -> None
 def test_wandb_itself_keeps_an_offline_run(process: Emunum, folder: Path, monkeypatch: Any) -> None:
     if find_spec("wandb") is None:
         pytest.skip("wandb is an extra: pip install 'emunum[wandb]'")
-    for variable, value in {"MODE": "offline", "CONFIG_DIR": "config", "CACHE_DIR": "cache"}.items():
-        monkeypatch.setenv(f"WANDB_{variable}", value if variable == "MODE" else str(folder / value))
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_INIT_TIMEOUT", "600")  # on a busy machine
+    for place in ("CONFIG_DIR", "CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(f"WANDB_{place}", str(folder / place))
     result = process(*TOY, "--track", "wandb", "--json")
     assert (result.code, result.err) == (0, "")
     record = json.loads(result.out)
