@@ -14,6 +14,7 @@ _MARKS = {
 }
 _PUBLISHED = {"marker": "D", "markerfacecolor": "none", "color": "black"}
 _GUESSING = 90.0  # per cent of ten classes
+_WIDTH, _LEFT, _BELOW, _BETWEEN = 6.6, 1.35, 0.85, 0.35  # inches
 _TICKS = (0.5, 1, 2, 5, 10, 20, 50, 90)
 
 
@@ -31,7 +32,10 @@ def accuracy_figure(
     heights = [len(_labels(own)) for own in shown.values()]
 
     def draw(canvas: Any) -> None:
-        axes = canvas.subplots(len(shown), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        # Panels of several heights come out of the constrained layout with last bits that vary by process.
+        canvas.set_layout_engine("none")
+        places = _places(height, heights)
+        axes = canvas.subplots(len(shown), 1, sharex=True, squeeze=False, gridspec_kw=places)[:, 0]
         for panel, (title, own) in zip(axes, shown.items(), strict=True):
             _dots(panel, own)
             panel.set_title(title, fontsize=8, loc="left")
@@ -43,9 +47,23 @@ def accuracy_figure(
             for panel in axes
             for dot, label in zip(*panel.get_legend_handles_labels(), strict=True)
         }
-        canvas.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=6, frameon=False)
+        canvas.legend(handles.values(), handles.keys(), loc="lower center", ncols=6, frameon=False)
 
-    return drawn(draw, (6.6, 1.3 + 0.27 * sum(heights) + 0.35 * len(shown)))
+    height = _BELOW + 0.25 * sum(heights) + _BETWEEN * len(shown)
+    return drawn(draw, (_WIDTH, height))
+
+
+def _places(height: float, heights: Sequence[int]) -> dict[str, Any]:
+    """Where panels of so many lines stand in a figure of a height in inches, as a GridSpec takes it."""
+    whole = height - _BELOW - _BETWEEN * len(heights)
+    return {
+        "left": _LEFT / _WIDTH,
+        "right": 1 - 0.1 / _WIDTH,
+        "bottom": _BELOW / height,
+        "top": 1 - _BETWEEN / height,
+        "hspace": _BETWEEN * len(heights) / whole,
+        "height_ratios": heights,
+    }
 
 
 def _labels(rows: Sequence[dict[str, Any]]) -> list[str]:
