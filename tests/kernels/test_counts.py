@@ -499,7 +499,7 @@ def test_a_tensor_core_rounds_once_a_block() -> None:
 
 
 def quick(mode: Any) -> Any:
-    """The mode, as an exhaustive case where its kernels are those of another but for a constant."""
+    """The mode, as an exhaustive case where it is variant B or C of stochastic rounding: slow to compile."""
     return pytest.param(mode, marks=pytest.mark.exhaustive) if str(mode)[-2:] in ("_b", "_c") else mode
 
 
