@@ -12,13 +12,14 @@ Two questions are settled here, before any kernel runs:
     lowered    the named tuples: one class for each algorithm, and for each layer around one
     rounders   question 1: the algorithm, the word and the layers of a cast
     lowering   question 2: conversions, products, sums and quotients, each rounded once
+    summation  a matrix product: the two questions for each of its roundings
     codes      the bit layout of a format
 
 Each imports from those above it. `cpu/rounding/` computes what the named tuples say.
 """
 
 from emunum.kernels.contract.codes import CodeLayout, code_dtype, lower_codes
-from emunum.kernels.contract.counters import LANES, RESULT_BLOCK, Operation, draw_bits
+from emunum.kernels.contract.counters import LANES, RESULT_BLOCK, Operation, draw_bits, drop_bits
 from emunum.kernels.contract.extents import Extent, slices_of
 from emunum.kernels.contract.lowered import (
     LAYERS,
@@ -53,6 +54,7 @@ from emunum.kernels.contract.lowering import (
     require_arithmetic,
     watched,
 )
+from emunum.kernels.contract.summation import Summation, lower_summation
 
 __all__ = [
     "LANES",
@@ -75,6 +77,7 @@ __all__ = [
     "OneZero",
     "Operation",
     "Ranged",
+    "Summation",
     "TwoSum",
     "Unrounded",
     "Watched",
@@ -85,11 +88,13 @@ __all__ = [
     "code_dtype",
     "counted",
     "draw_bits",
+    "drop_bits",
     "lower_codes",
     "lower_conversion",
     "lower_product",
     "lower_quotient",
     "lower_sum",
+    "lower_summation",
     "require_arithmetic",
     "slices_of",
     "watched",

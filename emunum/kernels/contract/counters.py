@@ -29,6 +29,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+import numpy as np
+
 from emunum.formats import Cast
 
 
@@ -59,3 +61,8 @@ def draw_bits(*casts: Cast | None) -> int:
     """Width of a draw, 16 or 32, for an operation that rounds with these casts."""
     widest = max((cast.random_bits for cast in casts if cast and cast.stochastic), default=0)
     return 16 if widest <= 16 else 32
+
+
+def drop_bits(cast: Cast | None, width: int) -> np.uint32:
+    """Return how many low bits of a draw a rounding leaves: R is its top N."""
+    return np.uint32(width - cast.random_bits if cast is not None and cast.stochastic else 0)

@@ -30,12 +30,7 @@ def counted(to: Cast, counts: Counts | None, sums: bool = False) -> Any:
 def random_of(to: Cast, key: Key, operation: Operation) -> tuple[Any, ...]:
     """Return (width of a draw, bits to drop of it, operation, key low, key high)."""
     width = contract.draw_bits(to)
-    return width, drop_of(to, width), np.uint32(operation), *key_words(key)
-
-
-def drop_of(to: Cast | None, width: int) -> np.uint32:
-    """Return how many low bits of a draw a rounding leaves: R is its top N."""
-    return np.uint32(width - to.random_bits if to is not None and to.stochastic else 0)
+    return width, contract.drop_bits(to, width), np.uint32(operation), *key_words(key)
 
 
 def key_words(key: Key) -> tuple[np.uint32, np.uint32]:

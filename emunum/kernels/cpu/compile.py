@@ -27,8 +27,13 @@ def source_hash() -> str:
     """Digest of every source a compiled kernel can depend on."""
     digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()} {platform.machine()}".encode())
     kernels = Path(__file__).resolve().parent.parent
-    for source in sorted(kernels.rglob("*.py")):
-        digest.update(source.read_bytes())
+    for sources in (
+        kernels.glob("*.py"),
+        (kernels / "contract").rglob("*.py"),
+        (kernels / "cpu").rglob("*.py"),
+    ):
+        for source in sorted(sources):
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emunum.formats import Accumulator, Cast
-from emunum.kernels import contract
 from emunum.kernels.contract import Extent, Operation
 from emunum.kernels.cpu import patches
 from emunum.kernels.cpu.calls import Array, Counts, key_words
@@ -174,7 +173,6 @@ def _multiply(
     key: Key,
     counts: Counts | None,
 ) -> Product:
-    contract.require_arithmetic(product, accumulator.cast, accumulator.outer)
     kernel, how = order_kernel(product, accumulator, left, right, terms, counts)
     tail = (np.uint32(Operation.MATMUL), *key_words(key))
 

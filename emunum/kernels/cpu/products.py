@@ -13,7 +13,7 @@ from emunum.kernels import contract
 from emunum.kernels.contract import Extent, Operation
 from emunum.kernels.cpu import integers, orders
 from emunum.kernels.cpu import matmul as sequential
-from emunum.kernels.cpu.calls import ANY, Array, Counts, Result, counted, drop_of, key_words
+from emunum.kernels.cpu.calls import ANY, Array, Counts, Result, counted, key_words
 from emunum.kernels.cpu.conversions import measure
 from emunum.kernels.cpu.threads import get_threads, share
 from emunum.kernels.cpu.transposition import transpose
@@ -45,7 +45,7 @@ def matmul(
     first entry in a larger product of which this is a part: its random bits are that entry's.
     """
     summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
-    contract.require_arithmetic(product, summation.cast, summation.outer, result)
+    contract.require_arithmetic(result)
     kernel, how = order_kernel(product, summation, *(extents or (measure(a), measure(b))), a.shape[1], counts)
     final = summation.last
 
@@ -56,7 +56,7 @@ def matmul(
             with_zeros_of(final, out[r0:r1, c0:c1])
             bits = contract.draw_bits(result)
             lowered = counted(result, counts) or contract.lower_conversion(result, ANY)
-            sequential.round_result(out, lowered, bits, drop_of(result, bits), place, tile)
+            sequential.round_result(out, lowered, bits, contract.drop_bits(result, bits), place, tile)
 
     tail = (np.uint32(operation), *key_words(key))
     (m, terms), n = a.shape, b.shape[1]
@@ -100,61 +100,31 @@ def order_kernel(
     product: Cast | None, accumulator: Accumulator, a: Extent, b: Extent, terms: int, counts: Counts | None
 ) -> tuple[Callable[..., None], tuple[Any, ...]]:
     """Return the kernel of an order of summation and what it needs to know: kernel(a, b, out, how, ...)."""
-    inner, outer = accumulator.cast, accumulator.outer or accumulator.cast
-    one_zero = product is not None and not product.format.has_negative_zero
-    one_zero &= inner.format.has_negative_zero
-    signs = inner.mode.negative_zero_sums  # +0 + -0 is -0 there, and +0 elsewhere
-    to_product = contract.lower_product(product, a, b, one_zero, zero_sign=signs)
-    exact = a.times(b)
-    term = Extent.of(product.format) if product else exact
-    carrier = np.float64 if product is None and not exact.exact_in_float32 else np.float32
-    own = Extent.of(inner.format)
-    one_zero = outer.format.has_negative_zero and not inner.format.has_negative_zero
-    signs |= accumulator.order is Order.KAHAN  # elsewhere sums begin with +0, and never become -0
-    to_sum = contract.lower_sum(inner, own, term, carrier, one_zero, signs)  # a partial sum and a term
-    to_tree = contract.lower_sum(inner, own, own)  # two partial sums
-    to_outer = contract.lower_sum(outer, Extent.of(outer.format), own)
-    to_result = counted(inner, counts) or contract.lower_conversion(inner, None)
-    if counts is not None:
-        exact_product = contract.watched(to_product, counts)
-        to_product = exact_product if product is None else contract.counted(product, counts)
-        to_sum = to_tree = contract.counted(inner, counts, sums=True)
-        to_outer = contract.counted(outer, counts, sums=True)
-    width = contract.draw_bits(product, inner)
-    random = (width, drop_of(product, width), drop_of(inner, width))
-    outer_width = contract.draw_bits(outer)
-    outer_random = (outer_width, drop_of(outer, outer_width))
-
+    s = contract.lower_summation(product, accumulator, a, b, counts)
+    random, outer_random = (s.width, s.product_drop, s.drop), (s.outer_width, s.outer_drop)
     match accumulator.order:
         case Order.CHUNKED:
-            how = (to_product, to_sum, to_outer, accumulator.chunk, random, outer_random)
+            how = (s.to_product, s.to_sum, s.to_outer, accumulator.chunk, random, outer_random)
             return orders.matmul_chunked, how
         case Order.PAIRWISE:
-            return orders.matmul_pairwise, (to_product, to_sum, to_tree, random)
+            return orders.matmul_pairwise, (s.to_product, s.to_sum, s.to_tree, random)
         case Order.KAHAN:
-            return orders.matmul_kahan, (to_product, to_sum, to_tree, random)
+            return orders.matmul_kahan, (s.to_product, s.to_sum, s.to_tree, random)
         case Order.EXACT:
-            zero_down = inner.mode.negative_zero_sums
-            return orders.matmul_exact, (
-                to_product, to_result, zero_down, contract.slices_of(term, terms), random,
-            )  # fmt: skip
+            slices = contract.slices_of(s.term, terms)
+            return orders.matmul_exact, (s.to_product, s.to_result, s.zero_down, slices, random)
         case Order.TENSOR_CORE:
             core = accumulator.core
             assert core is not None
-            if product is not None:
-                raise ValueError(
-                    f"tensor core {core.name} keeps products exact: {product.format} cannot round them. "
-                    "Leave the product format out."
-                )
             promotes = accumulator.chunk is not None
             chunk = accumulator.chunk or max(terms, 1)
             return orders.matmul_tensor_core, (
-                to_result, to_outer, core.terms, core.fraction_bits, chunk, promotes, outer_random,
+                s.to_result, s.to_outer, core.terms, core.fraction_bits, chunk, promotes, outer_random,
             )  # fmt: skip
         case Order.SEQUENTIAL:
-            if not any(cast is not None and cast.stochastic for cast in (product, inner)):
-                return sequential.matmul_plain, (to_product, to_sum)
-            return sequential.matmul_random, (to_product, to_sum, random)
+            if not any(cast is not None and cast.stochastic for cast in (product, accumulator.cast)):
+                return sequential.matmul_plain, (s.to_product, s.to_sum)
+            return sequential.matmul_random, (s.to_product, s.to_sum, random)
 
 
 def matmul_integers(a: Any, b: Any, bits: int, wraps: bool) -> tuple[NDArray[np.int32], int]:
