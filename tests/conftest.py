@@ -1,4 +1,4 @@
-"""Hypothesis without chance or clocks, and thread counts that do not outlive a test."""
+"""Hypothesis without chance or clocks, other kernels to test, thread counts that do not outlive a test."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from swapped import BACKENDS, compute_on
 
 settings.register_profile(
     "emunum",
@@ -16,6 +17,14 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("emunum")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--backend", default="cpu", choices=BACKENDS, help="kernels to run the tests over")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    compute_on(config.getoption("--backend"))
 
 
 @pytest.fixture
