@@ -12,6 +12,7 @@ from collections import Counter
 import pytest
 from cuda_compilers import compilers
 
+from emunum.kernels.cuda.inspection import instructions_between_barriers
 from emunum.kernels.cuda.source import COMPILER_OPTIONS, source
 
 ARCHITECTURES = (70, 80, 90)
@@ -44,6 +45,7 @@ KERNELS = (
     f"rescale<{_WORD}, i32>",
     "exp_each",
     "log_each",
+    "spin",
     "keep",
     "select<i8>",
     "philox_each",
@@ -84,3 +86,28 @@ def test_every_kernel_of_the_source_is_among_those_compiled() -> None:
     assert named == {kernel.partition("<")[0] for kernel in KERNELS}
     orders = set(re.findall(r"^struct (\w+) \{\n(?:.*\n)*?.*struct State", source(), re.M))
     assert {order for order in orders if any(order in kernel for kernel in KERNELS)} == orders
+
+
+def test_the_instructions_of_a_multiply_add_are_counted_in_the_longest_stretch_between_barriers() -> None:
+    ptx = """
+        bar.sync        0;
+        add.rn.f32      %f1, %f2, %f3;
+        bar.sync        0;
+        setp.ge.s32     %p5, %r7, %r8;
+        @%p5 bra        $L__BB0_9;
+        ld.shared.f32   %f4, [%r9];
+        mov.u32         %r2, %r3;
+    $L__BB0_9:
+        @!%p5 mul.rn.f32  %f5, %f4, %f4;
+        bar.sync        0;
+        st.global.f32   [%rd1], %f5;
+    """
+    assert instructions_between_barriers(ptx) == 3  # setp, ld.shared, mul
+
+
+def test_a_multiply_add_takes_at_least_its_eight_roundings_steps(compiler: str) -> None:
+    """Product, exponent, floor, magic number, + and -, two bounds, and the same for the sum: MagicClamped."""
+    known, compile_ = compilers()[compiler]
+    kernel = f"emunum::multiply<Sequential<MagicClamped, MagicClamped, 16>, {_MATRICES}, 4, 16>"
+    ptx = compile_(source(), COMPILER_OPTIONS, [kernel], max(80, known[0]))
+    assert 16 <= instructions_between_barriers(ptx) / (4 * 4 * 16) <= 30

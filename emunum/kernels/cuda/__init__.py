@@ -7,6 +7,7 @@ with the CPU's kernels; which thread computes what, in source/kernels.cuh.
     devices      the door to CuPy: arrays, kernels compiled at first use
     structs      lowered casts as C++ types and bytes
     calls        random bits, broadcasting, launches
+    inspection   what a multiply-add costs, and what the device issues at most
     conversions, arithmetic, elementary, products, convolutions, pooling
                  the functions of the backend
 """
@@ -53,6 +54,11 @@ def device() -> str:
     return current().name
 
 
+def wait() -> None:
+    """Return once everything that was begun is done."""
+    current().wait()
+
+
 def resident(x: Any) -> Any:
     """Return x on the device."""
     return current().asarray(x)
@@ -97,5 +103,6 @@ __all__ = [
     "select",
     "square_root",
     "subtract",
+    "wait",
     "window_terms",
 ]

@@ -42,6 +42,12 @@ class Device(Protocol):
     def pointer(self, x: Any) -> int:
         """Return where the first element of an array of the device lies."""
 
+    def wait(self) -> None:
+        """Return once everything that was launched is done."""
+
+    def ptx(self, kernel: str) -> str:
+        """Return a kernel in NVIDIA's assembly."""
+
     def launch(self, kernel: str, blocks: int, arguments: Sequence[Any]) -> None:
         """Run `blocks` blocks of THREADS threads of a kernel, named as C++ names an instance of it.
 
@@ -112,6 +118,22 @@ class Gpu:
     def pointer(self, x: Any) -> int:
         """Return the address of an array's first element."""
         return int(x.data.ptr)
+
+    def wait(self) -> None:
+        """Return once everything that was launched is done."""
+        self._cupy.cuda.Device().synchronize()
+
+    def ptx(self, kernel: str) -> str:
+        """Return a kernel as NVRTC makes it for this device."""
+        nvrtc = self._cupy.cuda.nvrtc
+        architecture = f"--gpu-architecture=compute_{self._cupy.cuda.Device().compute_capability}"
+        program = nvrtc.createProgram(source(), "emunum.cu", (), ())
+        try:
+            nvrtc.addNameExpression(program, f"emunum::{kernel}")
+            nvrtc.compileProgram(program, (*COMPILER_OPTIONS, architecture))
+            return str(nvrtc.getPTX(program))
+        finally:
+            nvrtc.destroyProgram(program)
 
     def launch(self, kernel: str, blocks: int, arguments: Sequence[Any]) -> None:
         """Run a kernel, compiled where it is not yet; CuPy keeps what it compiled on disk."""

@@ -98,13 +98,21 @@ def multiply(
         raise ValueError(f"a product of {sizes} rows, columns and terms is too large: take smaller batches.")
     if rows * columns == 0:
         return
-    most = _most_outputs(order, summation)
-    tile, slab, _ = next(entry for entry in _TILES if entry[0] <= most and rows * columns >= entry[2])
+    types = (left.type, right.type, target.type)
+    kernel, tile, _ = kernel_of(order, types, rows * columns, summation)
     side = _SIDE * tile
     blocks = -(-rows // side) * -(-columns // side)
     zero = np.float32(0.0 if summation and not summation.last.format.has_negative_zero else -0.0)
-    kernel = f"multiply<{order.type}, {left.type}, {right.type}, {target.type}, {tile}, {slab}>"
     current().launch(kernel, blocks, (order, left, right, target, *map(np.int32, sizes), place, zero))
+
+
+def kernel_of(
+    order: Struct, types: tuple[str, str, str], outputs: int, summation: Accumulator | None
+) -> tuple[str, int, int]:
+    """Return a kernel's name, the outputs of a thread each way, and the terms that it takes in at a time."""
+    most = _most_outputs(order, summation)
+    tile, slab, _ = next(entry for entry in _TILES if entry[0] <= most and outputs >= entry[2])
+    return f"multiply<{order.type}, {', '.join(types)}, {tile}, {slab}>", tile, slab
 
 
 def _most_outputs(order: Struct, summation: Accumulator | None) -> int:

@@ -7,7 +7,7 @@ from importlib.resources import files
 
 PARTS = ("words", "philox", "rounding", "elementary", "orders", "operands", "kernels")
 
-COMPILER_OPTIONS = ("--std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
+COMPILER_OPTIONS = ("-std=c++17", "--fmad=false", "--ftz=false", "--prec-div=true", "--prec-sqrt=true")
 """Nothing contracted, nothing flushed to zero, quotients and roots as IEEE has them."""
 
 

@@ -85,6 +85,22 @@ KERNEL log_each(const double* x, double* out, u64 size) {
     if (n < size) out[n] = log_of(x[n]);
 }
 
+#define SPIN_ADDITIONS 64
+
+// Additions that do not depend on each other: what a device issues at most. Their sums keep them from vanishing.
+KERNEL spin(float* out, i32 turns) {
+    float x[8];
+#pragma unroll
+    for (int n = 0; n < 8; n++) x[n] = float(threadIdx.x + unsigned(n));
+    for (i32 turn = 0; turn < turns; turn++)
+#pragma unroll
+        for (int n = 0; n < SPIN_ADDITIONS; n++) x[n % 8] = add(x[n % 8], 1.0f);
+    float sum = 0.0f;
+#pragma unroll
+    for (int n = 0; n < 8; n++) sum = add(sum, x[n]);
+    out[thread_number()] = sum;
+}
+
 // Four elements of a random mask, 16 apart, for each call: kept where the draw is at least the threshold.
 KERNEL keep(u8* out, u64 size, u64 threshold, Random random) {
     for_each_element<true>(size, random, [&](u64 n, u32 draw) { out[n] = u64(draw) >= threshold ? 1 : 0; });

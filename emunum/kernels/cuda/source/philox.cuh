@@ -9,9 +9,9 @@ struct Words {
 INLINE Words philox(u32 c0, u32 c1, u32 c2, u32 c3, u32 k0, u32 k1) {
 #pragma unroll
     for (int n = 0; n < 10; n++) {
-        u32 high_0 = high_product(0xD2511F53u, c0), low_0 = 0xD2511F53u * c0;
-        u32 high_1 = high_product(0xCD9E8D57u, c2), low_1 = 0xCD9E8D57u * c2;
-        c0 = high_1 ^ c1 ^ k0, c1 = low_1, c2 = high_0 ^ c3 ^ k1, c3 = low_0;
+        u64 product_0 = u64(0xD2511F53u) * c0, product_1 = u64(0xCD9E8D57u) * c2;  // one instruction each
+        c0 = u32(product_1 >> 32) ^ c1 ^ k0, c1 = u32(product_1);
+        c2 = u32(product_0 >> 32) ^ c3 ^ k1, c3 = u32(product_0);
         k0 += 0x9E3779B9u, k1 += 0xBB67AE85u;
     }
     return {c0, c1, c2, c3};

@@ -54,8 +54,7 @@ struct MagicClamped {
     INLINE float limited(float x) const { return x; }
     INLINE float round(float x, float, u32) const {
         float rounded = signed_magic(x, floor, offset);
-        rounded = rounded > max ? max : rounded;
-        return rounded < -max ? -max : rounded;
+        return at_least(at_most(rounded, max), -max);
     }
 };
 
@@ -98,9 +97,14 @@ struct Offset {
     Cut cut;
 
     INLINE float limited(float x) const { return x; }
-    INLINE float round(float x, float residual, u32 draw) const {
+    INLINE float round(float x, float residual, u32 draw) const { return rounded<false>(x, residual, draw); }
+
+    // `exact`: there is no residual.
+    template <bool exact>
+    INLINE float rounded(float x, float residual, u32 draw) const {
         u32 bits = bits_of(x);
-        float magnitude = float_of(bits & MAGNITUDE32), rest = float_of(bits_of(residual) ^ (bits & SIGN32));
+        float magnitude = float_of(bits & MAGNITUDE32);
+        float rest = exact ? 0.0f : float_of(bits_of(residual) ^ (bits & SIGN32));
         bool lifts = magnitude < smallest_normal;
         if (lossy) lifts = lifts || (magnitude == smallest_normal && rest < 0.0f);
         float offset = lifts ? smallest_normal : 0.0f, lifted = add(magnitude, offset);
@@ -109,10 +113,10 @@ struct Offset {
             rest = loss != 0.0f ? loss : rest;
         }
         u32 below = rest < 0.0f ? 1 : 0;
-        float rounded = sub(float_of(cut.apply(bits_of(lifted) - below, rest, below, bits, draw)), offset);
-        rounded = rounded > max ? overflow : rounded;
-        rounded = float_of(bits_of(rounded) | (bits & SIGN32));
-        return magnitude <= infinity32() ? rounded : x;
+        float y = sub(float_of(cut.apply(bits_of(lifted) - below, rest, below, bits, draw)), offset);
+        y = y > max ? overflow : y;
+        y = float_of(bits_of(y) | (bits & SIGN32));
+        return magnitude <= infinity32() ? y : x;
     }
 };
 
@@ -348,15 +352,25 @@ struct ZeroDown : Layer<R> {
 // ------------------------------------------------------------------------------------------------------------
 
 template <class R>
+INLINE auto round_exact(const R& to, typename R::Word x, u32 draw) {
+    return to.round(x, typename R::Word(0), draw);
+}
+
+template <bool lossy, class Cut>
+INLINE float round_exact(const Offset<lossy, Cut>& to, float x, u32 draw) {
+    return to.template rounded<!lossy>(x, 0.0f, draw);
+}
+
+template <class R>
 INLINE auto product(const R& to, float a, float b, u32 draw) {
     typedef typename R::Word T;
-    return to.round(mul(T(a), T(b)), T(0), draw);
+    return round_exact(to, mul(T(a), T(b)), draw);
 }
 
 template <class R, class B>
 INLINE float total(const R& to, float a, B b, u32 draw) {
     static_assert(sizeof(B) == sizeof(float) && sizeof(typename R::Word) == sizeof(float), "sums without a residual");
-    return to.round(add(a, b), 0.0f, draw);
+    return round_exact(to, add(a, b), draw);
 }
 
 template <class R, class B>

@@ -29,7 +29,6 @@ INLINE double sub(double a, double b) { return a - b; }
 INLINE double mul(double a, double b) { return a * b; }
 INLINE double div(double a, double b) { return a / b; }
 INLINE double square_root(double x) { return __builtin_sqrt(x); }
-INLINE u32 high_product(u32 a, u32 b) { return u32((u64(a) * b) >> 32); }
 
 template <class To, class From>
 INLINE To same_bits(From x) {
@@ -54,7 +53,6 @@ INLINE double sub(double a, double b) { return __dsub_rn(a, b); }
 INLINE double mul(double a, double b) { return __dmul_rn(a, b); }
 INLINE double div(double a, double b) { return __ddiv_rn(a, b); }
 INLINE double square_root(double x) { return __dsqrt_rn(x); }
-INLINE u32 high_product(u32 a, u32 b) { return __umulhi(a, b); }
 
 INLINE u32 bits_of(float x) { return __float_as_uint(x); }
 INLINE u64 bits_of(double x) { return u64(__double_as_longlong(x)); }
@@ -77,6 +75,26 @@ template <class T>
 INLINE T larger(T a, T b) { return a > b ? a : b; }
 template <class T>
 INLINE T smaller(T a, T b) { return a < b ? a : b; }
+
+// x within a bound; NaN stays. One instruction where the device has it.
+INLINE float at_most(float x, float bound) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    float y;
+    asm("min.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(bound));
+    return y;
+#else
+    return x > bound ? bound : x;
+#endif
+}
+INLINE float at_least(float x, float bound) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    float y;
+    asm("max.NaN.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(bound));
+    return y;
+#else
+    return x < bound ? bound : x;
+#endif
+}
 
 INLINE float magnitude_of(float x) { return float_of(bits_of(x) & MAGNITUDE32); }
 INLINE double magnitude_of(double x) { return float_of(bits_of(x) & MAGNITUDE64); }
