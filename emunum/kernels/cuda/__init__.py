@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from emunum.kernels.cuda import inspection
 from emunum.kernels.cuda.arithmetic import (
     add,
     divide,
@@ -87,6 +88,7 @@ __all__ = [
     "encode",
     "exp",
     "host",
+    "inspection",
     "keep",
     "log",
     "matmul",

@@ -25,11 +25,15 @@ _FREE = ("mov.", "ld.param", "bra", "bar.", "ret", "cvta.", "shr.u64", "cvt.u32.
 """What is not of the arithmetic, or only names a register: the last two take a 64-bit product apart."""
 
 
-def calibrate(turns: int) -> int:
-    """Run `turns` turns of additions on every thread there is room for; return how many in all."""
+def additions(turns: int) -> int:
+    """Return how many additions `calibrate` makes."""
+    return _BLOCKS * THREADS * turns * SPIN_ADDITIONS
+
+
+def calibrate(turns: int) -> None:
+    """Run `turns` turns of additions on as many threads as fill a device."""
     out = current().empty((_BLOCKS * THREADS,), np.float32)
     current().launch("spin", _BLOCKS, (out, np.int32(turns)))
-    return _BLOCKS * THREADS * turns * SPIN_ADDITIONS
 
 
 def multiply_add_cost(product: Cast | None, accumulator: Cast, a: Extent, b: Extent, size: int) -> float:
