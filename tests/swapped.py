@@ -1,23 +1,27 @@
 """Every test over other kernels: `pytest --backend cuda` on a GPU, `--backend host` on this computer.
 
 The functions of kernels.cpu that the CUDA backend has too are replaced by those, arrays moved there and back,
-so that a test that knows nothing of them checks their bits.
+so that a test that knows nothing of them checks their bits. `unswapped` has the CPU's own, whatever is asked for.
 """
 
 from __future__ import annotations
 
 from functools import wraps
 from inspect import signature
+from types import SimpleNamespace
 from typing import Any
 
+from emunum.kernels import cpu
+
 BACKENDS = ("cpu", "cuda", "host")
+unswapped = SimpleNamespace(**{name: getattr(cpu, name) for name in cpu.__all__})
 
 
 def compute_on(name: str) -> None:
     """Put the functions of a backend in the place of the CPU's, for as long as this process lives."""
     if name == "cpu":
         return
-    from emunum.kernels import cpu, cuda
+    from emunum.kernels import cuda
     from emunum.kernels.cuda import devices
 
     if name == "host":  # the CUDA source, compiled by the system's compiler
@@ -25,17 +29,9 @@ def compute_on(name: str) -> None:
 
         devices.use(HostDevice())
     cuda.require()
-    for function in cpu.__all__:
-        if function in cuda.__all__ and function not in (
-            "host",
-            "resident",
-            "device",
-            "NAME",
-            "COUNTS_EVENTS",
-        ):
-            setattr(
-                cpu, function, _there_and_back(getattr(cpu, function), getattr(cuda, function), cuda.host)
-            )
+    for function, of_cpu in vars(unswapped).items():
+        if callable(of_cpu) and function in cuda.__all__ and function not in ("device", "host", "resident"):
+            setattr(cpu, function, _there_and_back(of_cpu, getattr(cuda, function), cuda.host))
 
 
 def _there_and_back(of_cpu: Any, elsewhere: Any, host: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The CUDA source, compiled for this computer, against the CPU's kernels: the same bits, kernel by kernel.
+"""The CUDA kernels, compiled for this computer, against the CPU's: the same bits, function by function.
 
 The functions are those of kernels/cuda, with their sizes, strides, tiles and barriers: only the compiler, and
 the device that would run them, are others. `pytest --backend host` and `--backend cuda` run every test so.
@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
-from device_arrays import DeviceArray
 from host_device import HostDevice, compiler
 from inputs import F32, FIXED, FLUSHED, NEW_FAMILIES, ODD_WIDTHS, P3109, cast, values
 from oracles import assert_same
+from swapped import unswapped as cpu
 
 from emunum.formats import MODES, NAMED, Accumulator, Cast, Format, parse_accumulator
-from emunum.kernels import contract, cpu, cuda
+from emunum.kernels import contract, cuda
 from emunum.kernels.contract import Extent
 from emunum.kernels.cpu.philox import philox_block
 from emunum.kernels.cuda import devices
@@ -33,16 +34,18 @@ SAME = Window(kernel=(3, 3), padding=(1, 1))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def on_the_host() -> Iterator[None]:
+def somewhere(request: pytest.FixtureRequest) -> Iterator[None]:
+    """On the GPU where the tests are run for it, else on this computer."""
     before = devices._device
-    devices.use(HostDevice())
+    if request.config.getoption("--backend") != "cuda":
+        devices.use(HostDevice())
     yield
     devices.use(before)
 
 
-def host(x: DeviceArray) -> np.ndarray:
-    assert isinstance(x, DeviceArray)
-    return x.inner
+def host(x: Any) -> np.ndarray:
+    assert not isinstance(x, np.ndarray)
+    return np.asarray(cuda.host(x))
 
 
 def normal(shape: tuple[int, ...], to: Cast, seed: int) -> np.ndarray:
