@@ -1,7 +1,7 @@
 """Every test over other kernels: `pytest --backend cuda` on a GPU, `--backend host` on this computer.
 
 The functions of kernels.cpu that the CUDA backend has too are replaced by those, arrays moved there and back,
-so that a test that knows nothing of them checks their bits. `unswapped` has the CPU's own, whatever is asked for.
+so that a test that knows nothing of them checks their bits. `unswapped` has the CPU's own in any case.
 """
 
 from __future__ import annotations
