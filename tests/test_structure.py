@@ -1,6 +1,7 @@
 """Imports point one way, each dependency has one door, and the top level holds what it should."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ RACE = "emunum/experiments/bench/peers.py"
 DOORS = {
     "apytypes": (f"{PEERS}apytypes.py", RACE),
     "click": ("cli/",),
+    "cupy": ("emunum/kernels/cuda/",),
     "distributed": ("emunum/experiments/sweeps/cluster.py",),
     "gfloat": (f"{PEERS}gfloat.py", RACE),
     "gmpy2": (f"{PEERS}gmpy2.py",),
@@ -156,7 +158,7 @@ def test_every_layer_is_a_folder_and_every_folder_a_layer():
         ("emunum/report/tables.py", "from rich.table import Table", "whose door is cli/"),
         ("cli/run.py", "import sklearn.datasets", "whose door is emunum/experiments/"),
         ("emunum/report/run/reading.py", "import emunum.sklearn", "report imports emunum.sklearn,"),
-        ("emunum/kernels/cpu/matmul.py", "import cupy", "imports cupy, which has no door"),
+        ("emunum/kernels/cpu/matmul.py", "import cupy", "imports cupy, whose door is emunum/kernels/cuda/"),
         (
             "cli/records.py",
             "import pyarrow as pa",
@@ -184,6 +186,15 @@ def test_a_planted_violation_is_caught(path, source, complaint):
 )
 def test_what_the_rules_allow_passes(path, source):
     assert broken_rules(path, source) == []
+
+
+def test_what_computes_is_named_in_one_place_and_at_home():
+    naming = {
+        path for path in modules() if re.search("cuda", (ROOT / path).read_text(encoding="utf-8"), re.I)
+    }
+    own = ("emunum/kernels/backends.py", "emunum/kernels/cuda/")
+    assert "emunum/kernels/backends.py" in naming
+    assert [path for path in sorted(naming) if not path.startswith(own)] == []
 
 
 def test_the_top_level_holds_exactly_what_it_should():
