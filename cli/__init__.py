@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 import emunum
+from emunum.kernels.backends import BackendError
 
 COMMANDS = {
     "run": "Train a network with every operation emulated.",
@@ -61,6 +62,9 @@ class Commands(click.Group):
         except click.ClickException as error:
             _complain(error.format_message())
             sys.exit(error.exit_code)
+        except BackendError as error:
+            _complain(str(error))
+            sys.exit(1)
         except (click.Abort, KeyboardInterrupt):
             _complain("stopped.")
             sys.exit(130)

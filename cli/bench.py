@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from click.core import ParameterSource
+from emunum_cli import options
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -92,9 +93,12 @@ def _require_nothing(ctx: click.Context) -> None:
 @click.option("--steps", type=click.IntRange(1), default=5, help="Timed steps of each case.")
 @click.option("--images", type=click.IntRange(1), default=54_000, help="Images of an epoch.")
 @click.option("--batch-size", type=click.IntRange(1), default=256)
+@options.backend()
 @click.option("--threads", type=click.IntRange(1), show_default="all cores", help="Threads to use.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON, and nothing else.")
-def train(steps: int, images: int, batch_size: int, threads: int | None, as_json: bool) -> None:
+def train(
+    steps: int, images: int, batch_size: int, backend: str | None, threads: int | None, as_json: bool
+) -> None:
     """Measure an epoch of training, emulated in e4m3, beside PyTorch in float32.
 
     The network cnn with Adam on made-up images of MNIST's shape. Cases take turns, a step each, in one
@@ -105,26 +109,35 @@ def train(steps: int, images: int, batch_size: int, threads: int | None, as_json
     if batch_size > images:
         raise click.UsageError(f"--batch-size {batch_size} is out of range: there are {images} images.")
     from emunum.experiments.bench import training
+    from emunum.kernels.backends import DEFAULT, backend_named
     from emunum.kernels.cpu import set_threads
 
+    chosen = backend_named(backend or DEFAULT)
     set_threads(threads)
     with Progress(console=Console(stderr=True), transient=True) as progress:
         total = (len(training.CASES) + 1) * (steps + 2)
         task = progress.add_task("measuring (kernels compile first)", total=total)
         rows, missing = training.measure(
-            steps=steps, images=images, batch=batch_size, on_step=lambda: progress.advance(task)
+            steps=steps,
+            images=images,
+            batch=batch_size,
+            backend=chosen,
+            on_step=lambda: progress.advance(task),
         )
+    facts = {"images": images, "backend": chosen.NAME, "device": chosen.device(), "not_installed": missing}
     if as_json:
-        click.echo(json.dumps({"images": images, "not_installed": missing, "rows": rows}, indent=2))
+        click.echo(json.dumps(facts | {"rows": rows}, indent=2))
         return
-    _print_training(rows, images)
+    _print_training(rows, facts)
     if missing:
         click.echo(f"not installed, and so not measured: {', '.join(missing)}")
 
 
-def _print_training(rows: list[Row], images: int) -> None:
-    batch, steps, threads = (rows[0][key] for key in ("batch_size", "steps", "threads"))
-    title = f"An epoch of {images:,} images in batches of {batch}, from {steps} steps, {threads} threads"
+def _print_training(rows: list[Row], facts: Row) -> None:
+    from emunum.experiments.records import computed_on
+
+    batch, steps, where = rows[0]["batch_size"], rows[0]["steps"], computed_on(facts | rows[0])
+    title = f"An epoch of {facts['images']:,} images in batches of {batch}, from {steps} steps, {where}"
     table = Table(title=title)
     table.add_column("case")
     for column in ("s a step", "s an epoch", "ratio to PyTorch", "peak MB", "inside"):

@@ -25,7 +25,7 @@ OPTIONAL = ("ml_dtypes", "torch", "distributed", "pyarrow", "wandb", "cupy")
 def command(as_json: bool) -> int:
     """Print what this installation is made of, and compare its bits with stored ones, for two seconds.
 
-    Versions, threads, backend, where compiled kernels are kept and where data are looked for. The bits are
+    Versions, threads, backends, where compiled kernels are kept and where data are looked for. The bits are
     those of casts, codes, matrix products and a short training; where one differs, report it, with this
     command's output.
 
@@ -80,6 +80,7 @@ def _versions() -> list[str]:
 def _places() -> dict[str, Any]:
     from emunum.experiments.datasets.places import FOLDER_VARIABLE, cache_folder, find
     from emunum.experiments.datasets.published import PUBLISHED
+    from emunum.kernels.backends import found as found_backends
     from emunum.kernels.cpu import get_threads
     from emunum.kernels.cpu.compile import CACHE
 
@@ -93,7 +94,7 @@ def _places() -> dict[str, Any]:
         "platform": platform.platform(),
         "cores": str(os.cpu_count()),
         "threads": str(get_threads()),
-        "backend": "cpu",
+        "backends": [f"{name}: {what}" for name, what in found_backends().items()],
         "compiled kernels": str(CACHE) if CACHE else "not kept: no folder is writable, set EMUNUM_CACHE",
         "data sets fetched to": str(Path(cache_folder("x")).parent),
         FOLDER_VARIABLE: data,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from emunum_cli.options import backend
 from emunum_cli.progress import TrainingProgress
 from emunum_cli.showing import print_study
 from rich.console import Console
@@ -15,6 +16,8 @@ from rich.console import Console
 from emunum.formats.names import unknown
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from emunum.experiments.images import Row, Study
 
 
@@ -67,6 +70,7 @@ def _with_options(name: str) -> Callable[[Any], Any]:
             show_default="EMUNUM_DATA, then the cache",
             help="With --rerun: folder with the data set.",
         ),
+        backend(),
         click.option("--threads", type=click.IntRange(1), show_default="all cores", help="Threads to use."),
         click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else."),
         click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, and nothing else."),
@@ -94,6 +98,7 @@ def _reproduce(
     append: bool,
     records: Path | None,
     data_dir: Path | None,
+    backend: str | None,
     threads: int | None,
     as_json: bool,
     as_csv: bool,
@@ -101,10 +106,12 @@ def _reproduce(
 ) -> int:
     if as_json and as_csv:
         raise click.UsageError("--json and --csv are two forms of the same rows: give one of them.")
-    if not rerun and (epochs is not None or append):
-        option = "--append" if append else f"--epochs {epochs}"
+    if not rerun and (epochs is not None or backend is not None or append):
+        given = "--append" if append else f"--backend {backend}"
+        option = given if epochs is None else f"--epochs {epochs}"
         raise click.UsageError(f"{option} is for rows that are trained: name one with --rerun.")
     from emunum.experiments import images
+    from emunum.kernels.backends import DEFAULT, backend_named
     from emunum.report.tables import to_csv
 
     study = images.STUDIES[name]()
@@ -114,11 +121,12 @@ def _reproduce(
         chosen = [study.row(row) for row in rerun]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    chosen_backend = backend_named(backend or DEFAULT)
     path = images.records_path(study) if records is None else records
     try:
         known = images.read_records(path)
         for row in chosen:
-            record = _trained(study, row, output, epochs, data_dir, threads)
+            record = _trained(study, row, output, epochs, data_dir, chosen_backend, threads)
             if record["status"] == "interrupted":
                 click.echo(f"Interrupted: {record['reason']}. The same command goes on.", err=True)
                 return 130
@@ -140,7 +148,13 @@ def _reproduce(
 
 
 def _trained(
-    study: Study, row: Row, output: Path, epochs: int | None, data_dir: Path | None, threads: int | None
+    study: Study,
+    row: Row,
+    output: Path,
+    epochs: int | None,
+    data_dir: Path | None,
+    backend: ModuleType,
+    threads: int | None,
 ) -> dict[str, Any]:
     from emunum.experiments import images
     from emunum.kernels.cpu import set_threads
@@ -153,6 +167,7 @@ def _trained(
             output,
             epochs=epochs,
             data_dir=data_dir,
+            backend=backend,
             on_step=progress.on_step,
             on_epoch=progress.on_epoch,
         )

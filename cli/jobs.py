@@ -11,14 +11,18 @@ from click.core import ParameterSource
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.defaults import configure
+from emunum.kernels.backends import DEFAULT, backend_named
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from emunum.experiments.checkpoint import Interval
 
 PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 DEFAULT_MINUTES = 5.0
 _BESIDE_RESUME = {
-    "resume", "checkpoint_steps", "checkpoint_minutes", "data_dir", "threads", "track", "as_json", "quiet",
+    "resume", "checkpoint_steps", "checkpoint_minutes", "data_dir", "backend", "threads", "track", "as_json",
+    "quiet",
 }  # fmt: skip
 """Options that change neither the run nor its directory."""
 
@@ -32,6 +36,7 @@ class Job:
     events: bool
     interval: Interval
     data_dir: Path | None
+    backend: ModuleType
     resume: bool
     record: dict[str, Any] | None = None
     remarks: tuple[str, ...] = ()
@@ -46,7 +51,7 @@ def begun(options: dict[str, Any]) -> Job:
         format_name = PRECISIONS[precision]
     options["format"] = format_name
     name, output, events = options.pop("name"), options.pop("output"), options.pop("events")
-    data_dir = options.pop("data_dir")
+    data_dir, backend = options.pop("data_dir"), options.pop("backend")
     interval = _interval(options.pop("checkpoint_steps"), options.pop("checkpoint_minutes"))
     try:
         config = configure(**{option: value for option, value in options.items() if value is not None})
@@ -64,6 +69,7 @@ def begun(options: dict[str, Any]) -> Job:
         events=events,
         interval=interval,
         data_dir=data_dir,
+        backend=backend_named(backend or DEFAULT),
         resume=False,
         remarks=remarks,
     )
@@ -85,9 +91,10 @@ def resumed(path: Path, options: dict[str, Any]) -> Job:
     try:
         config = read_config(path)
         record = read_record(path) if (path / "record.json").exists() else None
+        kept = read_options(path)
+        backend = backend_named(options["backend"] or kept.get("backend") or DEFAULT)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
-    kept = read_options(path)
     steps, minutes = options["checkpoint_steps"], options["checkpoint_minutes"]
     interval = _interval(
         kept.get("checkpoint_steps") if steps is None else steps,
@@ -108,6 +115,7 @@ def resumed(path: Path, options: dict[str, Any]) -> Job:
         events=bool(kept.get("events")),
         interval=interval,
         data_dir=options["data_dir"] or (Path(kept["data_dir"]) if kept.get("data_dir") else None),
+        backend=backend,
         resume=True,
         record=record if over else None,
         remarks=tuple(remarks),

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from emunum.kernels.backends import DEFAULT, NAMES
+
 
 class TopicOption(click.Option):
     """An option that stands under a topic in the help of a TopicCommand."""
@@ -60,6 +62,17 @@ def threads(option: Callable[..., Any] = click.option) -> Callable[[Any], Any]:
         callback=_at_least_one,
         show_default="all cores",
         help="Threads to use; no result depends on it.",
+    )
+    return decorate
+
+
+def backend(option: Callable[..., Any] = click.option) -> Callable[[Any], Any]:
+    """--backend, for a command that trains; None where it is not given."""
+    decorate: Callable[[Any], Any] = option(
+        "--backend",
+        type=click.Choice(NAMES),
+        show_default=DEFAULT,
+        help="What computes; no result depends on it. auto is the cpu.",
     )
     return decorate
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from emunum_cli import images
+from emunum_cli.options import backend
 from emunum_cli.showing import print_study
 from rich.console import Console
 from rich.progress import track
@@ -17,6 +18,8 @@ from rich.table import Table
 from emunum.experiments.studies import NAMES, study_named
 
 if TYPE_CHECKING:
+    from types import ModuleType
+
     from emunum.experiments.studies import Study
 
 Records = list[dict[str, Any]]
@@ -108,7 +111,7 @@ def everything(output: Path, rerun: bool) -> None:
 
     output.mkdir(parents=True, exist_ok=True)
     studies = [study_named(name) for name in NAMES]
-    records = {own.name: _records(own, rerun and own.cases is not None, None) for own in studies}
+    records = {own.name: _records(own, rerun and own.cases is not None, None, None) for own in studies}
     files = document(studies, records)
     write(output, files)
     click.echo(f"Written below {output}: paper.md, paper.tex and the {len(files) - 2} files they show.")
@@ -133,6 +136,7 @@ def _shared(name: str) -> click.Command:
             show_default="the study's",
             help="Seeds of each stochastic row.",
         ),
+        backend(),
         click.option("--output", type=click.Path(path_type=Path, file_okay=False), help=_OUTPUT_HELP),
         click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON, and nothing else."),
         click.option("--csv", "as_csv", is_flag=True, help="Print the rows as CSV, and nothing else."),
@@ -155,6 +159,7 @@ def _reproduce(
     *,
     rerun: bool,
     seeds: int | None,
+    backend: str | None,
     output: Path | None,
     as_json: bool,
     as_csv: bool,
@@ -165,6 +170,7 @@ def _reproduce(
         raise click.UsageError(
             f"--{'json' if as_json else 'csv'} is of one study: name one, not {len(names)}."
         )
+    from emunum.kernels.backends import backend_named
     from emunum.report.paper.files import files_of, write
     from emunum.report.tables import to_csv
 
@@ -173,11 +179,12 @@ def _reproduce(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     for own in studies:
-        _check(own, rerun, seeds)
+        _check(own, rerun, seeds, backend)
+    computing = None if backend is None else backend_named(backend)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     for own in studies:
-        records = _records(own, rerun, seeds)
+        records = _records(own, rerun, seeds, computing)
         rows = own.rows(records)
         verdict = _compared(own, records) if rerun else ""
         if output is not None:
@@ -194,22 +201,25 @@ def _reproduce(
                 click.echo(f"Written below {output}: records, tables and figures of {own.name}.")
 
 
-def _check(own: Study, rerun: bool, seeds: int | None) -> None:
+def _check(own: Study, rerun: bool, seeds: int | None, backend: str | None) -> None:
     """Say no before anything is measured."""
     if rerun and own.cases is None:
         raise click.UsageError(
             f"{own.name} is trained row by row: 'emunum reproduce {own.name} --rerun ROW', alone."
         )
+    if backend is not None and not (rerun and own.trains):
+        why = "takes it with --rerun alone" if own.trains else "trains no network, which takes one"
+        raise click.UsageError(f"--backend {backend}: {own.name} {why}.")
     if seeds is not None and (own.cases is None or "seeds" not in own.grid()):
         raise click.UsageError(f"--seeds {seeds}: {own.name} has no seeds to choose.")
 
 
-def _records(own: Study, rerun: bool, seeds: int | None) -> Records:
+def _records(own: Study, rerun: bool, seeds: int | None, backend: ModuleType | None) -> Records:
     """The committed records, or those of the chosen cases, or new ones."""
     if rerun:
         cases = own.asked() if seeds is None else own.asked(seeds=seeds)
         runs = track(
-            own.run(cases),
+            own.run(cases, backend),
             total=len(cases),
             description=f"{own.name} (kernels compile at first use)",
             console=Console(stderr=True),

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 
 def print_result(record: dict[str, Any], path: Path) -> None:
+    from emunum.experiments.records import computed_on
+
     table = Table(
         title=f"{record['dataset']} in {record['format']} (max {record['format_max']:g})", show_header=False
     )
@@ -53,7 +55,7 @@ def print_result(record: dict[str, Any], path: Path) -> None:
             whole = record[f"{key}_float32_bytes"]
             table.add_row(label, f"{size:,} bytes, in float32 {whole:,} ({size / whole:.1%})")
     table.add_row("weights SHA-256", str(record["weights_sha256"]))
-    table.add_row("time", f"{record['wall_s']:.2f} s on {record['threads']} threads")
+    table.add_row("time", f"{record['wall_s']:.2f} s on {escape(computed_on(record))}")
     table.add_row("saved in", escape(str(path)))
     Console().print(table)
 

@@ -96,6 +96,7 @@ def _trained(job: Job, console: Console, quiet: bool, track: str | None) -> dict
         "checkpoint_steps": job.interval.steps,
         "checkpoint_minutes": job.interval.minutes,
         "data_dir": None if job.data_dir is None else str(job.data_dir.absolute()),
+        "backend": job.backend.NAME,
     }
     directory = RunDirectory(job.directory.parent, job.directory.name, job.config, kept)
     try:
@@ -107,6 +108,7 @@ def _trained(job: Job, console: Console, quiet: bool, track: str | None) -> dict
                 checkpoints=job.interval,
                 resume=job.resume,
                 data_dir=job.data_dir,
+                backend=job.backend,
                 on_step=progress.on_step,
                 on_epoch=progress.on_epoch,
                 track=tracker,

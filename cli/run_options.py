@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 from emunum_cli.jobs import DEFAULT_MINUTES, PRECISIONS
-from emunum_cli.options import about, completed_by, data_dir, json_only, threads
+from emunum_cli.options import about, backend, completed_by, data_dir, json_only, threads
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.datasets import DATASETS
@@ -196,6 +196,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Decides split, initial weights, order and random bits.",
     ),
     seeds("--rounding-seed", type=int, show_default="--seed", help="Another seed for the random bits alone."),
+    backend(running),
     threads(running),
     running(
         "--events",

@@ -26,12 +26,18 @@ Examples:
   emunum verify records.jsonl --json""",
 )
 @click.argument("records", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@options.backend()
 @options.threads()
 @options.data_dir()
 @options.json_only("a list of verdicts")
 @click.option("--quiet", is_flag=True, help="No progress and no table: the exit code says it.")
 def command(
-    records: tuple[Path, ...], threads: int | None, data_dir: Path | None, as_json: bool, quiet: bool
+    records: tuple[Path, ...],
+    backend: str | None,
+    threads: int | None,
+    data_dir: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Run the configuration of each RECORD again, and compare weights and metrics bit for bit.
 
@@ -41,8 +47,10 @@ def command(
     Exit codes: 0 all are the same, 1 one differs or cannot be run again, 2 wrong usage, 130 Ctrl-C.
     """
     from emunum.experiments.verify import configuration_of, records_in, verify
+    from emunum.kernels.backends import DEFAULT, backend_named
     from emunum.kernels.cpu import set_threads
 
+    chosen = backend_named(backend or DEFAULT)
     set_threads(threads)
     console = Console(stderr=True, quiet=quiet)
     verdicts: list[Verdict] = []
@@ -52,7 +60,12 @@ def command(
             epochs = configuration_of(where, record).epochs
             with TrainingProgress(console, epochs, quiet) as progress:
                 verdict = verify(
-                    where, record, data_dir=data_dir, on_step=progress.on_step, on_epoch=progress.on_epoch
+                    where,
+                    record,
+                    data_dir=data_dir,
+                    backend=chosen,
+                    on_step=progress.on_step,
+                    on_epoch=progress.on_epoch,
                 )
             verdicts.append(verdict)
     except ValueError as error:

@@ -66,6 +66,8 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = function.__name__
+        if name == "asarray":  # with like=a device array, which is how one is made of a NumPy array
+            return DeviceArray(np.asarray(*map(inner_of, args), **kwargs))
         if name not in _FUNCTIONS:
             raise TypeError(f"no implementation of numpy.{name} for device arrays")
         for option in _REFUSED_OPTIONS:
@@ -128,7 +130,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         return self.inner.tolist()
 
     def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> DeviceArray:
-        with np.errstate(invalid="ignore"):  # a signalling NaN: devices do not warn
+        with np.errstate(invalid="ignore"):  # a signalling NaN: a device warns nobody
             return DeviceArray(self.inner.astype(dtype, order=order, copy=copy))  # type: ignore[call-overload]
 
     def copy(self, order: str = "C") -> DeviceArray:
@@ -253,13 +255,13 @@ def _dtypes(found: Any) -> list[np.dtype[Any]]:
     return [np.asarray(part).dtype for part in (found if isinstance(found, tuple) else (found,))]
 
 
-def backend() -> ModuleType:
+def backend(name: str = "device") -> ModuleType:
     """A backend that computes what the CPU's does, on DeviceArrays; it counts no events."""
-    module = ModuleType("device")
-    for name in cpu.__all__:
-        function = getattr(cpu, name)
-        setattr(module, name, _wrapped(function) if callable(function) else function)
-    module.NAME = "device"  # type: ignore[attr-defined]
+    module = ModuleType(name)
+    for each in cpu.__all__:
+        function = getattr(cpu, each)
+        setattr(module, each, _wrapped(function) if callable(function) else function)
+    module.NAME = name  # type: ignore[attr-defined]
     module.COUNTS_EVENTS = False  # type: ignore[attr-defined]
     module.device = lambda: "a stand-in"  # type: ignore[attr-defined]
     module.require = lambda: None  # type: ignore[attr-defined]

@@ -30,7 +30,11 @@ def compute_on(name: str) -> None:
         devices.use(HostDevice())
     cuda.require()
     for function, of_cpu in vars(unswapped).items():
-        if callable(of_cpu) and function in cuda.__all__ and function not in ("device", "host", "resident"):
+        if (
+            callable(of_cpu)
+            and function in cuda.__all__
+            and function not in ("device", "host", "resident", "wait")
+        ):
             setattr(cpu, function, _there_and_back(of_cpu, getattr(cuda, function), cuda.host))
 
 

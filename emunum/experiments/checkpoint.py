@@ -44,7 +44,7 @@ _COUNTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checkpoint:
-    """A run between two steps.
+    """A run between two steps, its arrays NumPy's.
 
     `history` has the epochs before the one under way, `wall_s` the time spent on the run so far, `started`
     when it began and `resumed` how often it was taken up again.

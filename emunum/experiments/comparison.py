@@ -11,8 +11,8 @@ from emunum.experiments.collection import flat, read_collection
 from emunum.experiments.config import RunConfig
 
 SURROUNDINGS = (
-    "schema_version", "wall_s", "started", "resumed", "threads", "emunum_version", "numpy_version",
-    "numba_version", "scikit_learn_version", "python_version", "platform",
+    "schema_version", "wall_s", "started", "resumed", "threads", "backend", "device", "emunum_version",
+    "numpy_version", "numba_version", "scikit_learn_version", "python_version", "platform",
 )  # fmt: skip
 """What says where and when a run was, and no result depends on."""
 _OPTIONS = {field.name for field in fields(RunConfig)} | {"run_id", "format_max", "overflow_applied"}

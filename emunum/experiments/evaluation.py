@@ -34,7 +34,9 @@ def outputs(
     phase: Phase,
     last: Callable[[Arithmetic, Array], Array] = lambda arith, y: y,
 ) -> Array:
-    """Return the network's emulated output (n, k) for samples, computed in batches of EVALUATION_BATCH.
+    """Return the network's emulated output (n, k) for samples, a NumPy array.
+
+    It is computed in batches of EVALUATION_BATCH.
 
     The random bits of the i-th batch are those of the place (steps, phase + 16 i), where `last` is applied
     to its outputs too.
@@ -44,7 +46,7 @@ def outputs(
         place = arith.at(steps, phase + _PHASES * batch)
         x = place.cast(Role.INPUT, samples.features(slice(at, at + EVALUATION_BATCH)))
         y, _ = model.forward(place, list(params), x, training=False)
-        parts.append(arith.values(last(place, y)))
+        parts.append(arith.host(last(place, y)))
     return np.concatenate(parts)
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from emunum.experiments.checkpoint import Interval
@@ -26,6 +27,7 @@ from emunum.experiments.run import execute
 from emunum.experiments.state import EpochRecord, Step
 from emunum.experiments.verify import configuration_of, records_in
 from emunum.formats.names import unknown
+from emunum.kernels import cpu
 
 PUBLISHED, EMULATED = "published", "emulated"
 LEVELS = (PUBLISHED, EMULATED)
@@ -167,13 +169,15 @@ def run(
     *,
     epochs: int | None = None,
     data_dir: Path | None = None,
+    backend: ModuleType = cpu,
     on_step: Callable[[Step], None] = lambda step: None,
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> dict[str, Any]:
     """Train a row in a directory below `output` and return its record.
 
     A run that was stopped or killed there goes on from its checkpoint; one that is finished is taken as it
-    stands. Raises ValueError as `execute` does, and where another process is at work on it.
+    stands, whatever the backend. Raises ValueError as `execute` does, and where another process is at work
+    on it.
     """
     config = row.with_epochs(epochs)
     name = f"{study.name}-{row.name}-{config.run_id[:8]}"
@@ -189,6 +193,7 @@ def run(
         "checkpoint_steps": interval.steps,
         "checkpoint_minutes": interval.minutes,
         "data_dir": None if data_dir is None else str(data_dir.absolute()),
+        "backend": backend.NAME,
     }
     directory = RunDirectory(output, name, config, options)
     try:
@@ -198,6 +203,7 @@ def run(
             data_dir=data_dir,
             checkpoints=interval,
             resume=True,
+            backend=backend,
             on_step=on_step,
             on_epoch=on_epoch,
         )

@@ -76,6 +76,13 @@ def parse_record(where: str, text: bytes | str) -> dict[str, Any]:
     return record
 
 
+def computed_on(record: Mapping[str, Any]) -> str:
+    """Return "2 threads", or the device of a backend that is not the CPU's."""
+    if record.get("backend", "cpu") == "cpu":
+        return f"{record.get('threads')} threads"
+    return str(record.get("device"))
+
+
 def read_config(directory: Path) -> RunConfig:
     """Return the configuration of the run in a directory. Raises ValueError where there is none in it."""
     path = directory / "config.json"

@@ -13,11 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import fmean
+from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.intervals import student_spread
 from emunum.experiments.run import execute
+from emunum.kernels import cpu
 
 FORMATS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 SIGNIFICANT_DIGITS = 4  # of the published numbers
@@ -86,13 +88,15 @@ def configuration(case: dict[str, Any]) -> RunConfig:
     return RunConfig(**case, **options, shuffle=False)
 
 
-def measure(case: dict[str, Any]) -> dict[str, Any]:
+def measure(case: dict[str, Any], backend: ModuleType = cpu) -> dict[str, Any]:
     """Train, and return the part of the run's record that tables and figures need.
 
     Raises KeyboardInterrupt where the run is stopped by Ctrl-C.
     """
     losses: list[float] = []
-    record = execute(configuration(case), on_epoch=lambda epoch: losses.extend(epoch.step_loss))
+    record = execute(
+        configuration(case), backend=backend, on_epoch=lambda epoch: losses.extend(epoch.step_loss)
+    )
     if record["status"] == "interrupted":
         raise KeyboardInterrupt
     return {key: record[key] for key in _MEASURED} | {"step_mse": losses}

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import emunum
@@ -20,6 +21,7 @@ from emunum.experiments.state import EpochRecord, Step, finite_or_none
 from emunum.experiments.storage import Storage
 from emunum.experiments.tracking import Tracker, Untracked
 from emunum.experiments.train import DivergedError, Training
+from emunum.kernels import cpu
 from emunum.kernels.cpu import get_threads
 from emunum.nn.layers import trained
 
@@ -32,6 +34,7 @@ def execute(
     data_dir: Path | None = None,
     checkpoints: Interval | None = None,
     resume: bool = False,
+    backend: ModuleType = cpu,
     on_step: Callable[[Step], None] = lambda step: None,
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
     track: Callable[[], Tracker] = Untracked,
@@ -44,7 +47,8 @@ def execute(
     With `events`, every epoch has counts of what its roundings did; see EpochRecord.
     `directory` gets a checkpoint whenever `checkpoints` says so, and one where the run is interrupted. With
     `resume`, the run goes on from it, to the same weights, metrics and history; without one, it starts over.
-    `data_dir` is where data sets are looked for first. `track` makes what follows the run, once it can begin.
+    No bit depends on the `backend`, and a run may go on with another. `data_dir` is where data sets are
+    looked for first. `track` makes what follows the run, once it can begin.
     Raises ValueError for data or a checkpoint that cannot be used and OSError where a file cannot be written.
     """
     keeper = _Keeper(directory=directory, interval=checkpoints)
@@ -58,7 +62,7 @@ def execute(
         on_step(step)
 
     try:
-        training = keeper.training = Training(config, events=events, data_dir=data_dir)
+        training = keeper.training = Training(config, events=events, data_dir=data_dir, backend=backend)
         if resume:
             keeper.take_up()
         tracker = track()
@@ -86,7 +90,7 @@ def execute(
         | {"status": status, "reason": reason}
         | _outcome(training, measured)
         | {"wall_s": round(keeper.wall_s, 3), "started": keeper.started, "resumed": keeper.resumed}
-        | _surroundings()
+        | _surroundings(backend)
     )
     if directory:
         weights, history = (training.named_weights(), training.history) if training else ({}, [])
@@ -149,7 +153,7 @@ class _Keeper:
                 Checkpoint(
                     config=training.config,
                     data_sha256=training.data_sha256,
-                    state=training.state,
+                    state=training.kept(),
                     history=tuple(training.finished),
                     wall_s=self.wall_s,
                     started=self.started,
@@ -202,9 +206,11 @@ def _finite(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: finite_or_none(value) for key, value in record.items()}
 
 
-def _surroundings() -> dict[str, Any]:
+def _surroundings(backend: ModuleType) -> dict[str, Any]:
     return {
         "threads": get_threads(),
+        "backend": backend.NAME,
+        "device": backend.device(),
         "emunum_version": emunum.__version__,
         "numpy_version": version("numpy"),
         "numba_version": version("numba"),

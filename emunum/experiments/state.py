@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from emunum.experiments.counting import EventRow
-from emunum.nn.layers import Params
+from emunum.nn.layers import Array, Params
 from emunum.nn.loss_scaling import ConstantScaling, DynamicScaling
 
 
@@ -44,6 +45,15 @@ class State:
     overflows: int = 0
     best: Best | None = None
     diverged: str | None = None
+
+    def moved(self, move: Callable[[Array], Array]) -> State:
+        """Return this state with each of its arrays moved: to a backend, or to the host for a file."""
+
+        def each(layers: list[Params]) -> list[Params]:
+            return [{name: move(w) for name, w in own.items()} for own in layers]
+
+        best = self.best and replace(self.best, params=each(self.best.params))
+        return replace(self, params=each(self.params), optimizer=each(self.optimizer), best=best)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

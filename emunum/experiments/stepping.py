@@ -25,7 +25,8 @@ class Stepper:
     """What a step is made of. Its random bits follow from the number of steps tried before it.
 
     `rate` is the learning rate of a step, counted from 1. `drained` hands out the events since it was last
-    asked. With `augment_seed`, images are varied by it and the epoch.
+    asked. `samples` may be where the backend is; with `augment_seed` they are NumPy's, and images are varied
+    by it and the epoch.
     """
 
     arith: Arithmetic
@@ -66,7 +67,7 @@ class Stepper:
         x = arith.cast(Role.INPUT, features, part=0)
         target = arith.cast(Role.INPUT, samples.targets(rows), part=1)
         y, saved = self.model.forward(arith, state.params, x, training=True)
-        loss = self.loss.value(arith.values(y), arith.values(target))
+        loss = self.loss.value(arith.host(y), arith.host(target))
         dy = self.loss.gradient(arith, y, target, state.scale.scale)
         grads = self.model.backward(arith, state.params, saved, dy)
         return loss, grads, self.model.observe(arith, state.params, saved)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
+from emunum.kernels import cpu
 from emunum.kernels.random import Key
 from emunum.nn.layers import Array, Params
 from emunum.nn.sequential import Sequential
@@ -35,11 +37,16 @@ class Storage:
 
 
 def storage(
-    model: Sequential, params: list[Params], policy: Policy | IntegerPolicy, sample: Array, batch: int
+    model: Sequential,
+    params: list[Params],
+    policy: Policy | IntegerPolicy,
+    sample: Array,
+    batch: int,
+    backend: ModuleType = cpu,
 ) -> Storage:
     """Measure a forward pass of one sample (1, ...), and return what `batch` of them would take."""
     kind = _WatchedIntegers if isinstance(policy, IntegerPolicy) else _WatchedFloats
-    arith = kind(policy=policy, key=Key(0))  # type: ignore[arg-type]
+    arith = kind(policy=policy, key=Key(0), backend=backend)  # type: ignore[arg-type]
     model.forward(arith, params, arith.cast(Role.INPUT, sample), training=False)
     weights, activations = arith.seen[Role.WEIGHT], arith.seen[Role.INPUT] + arith.seen[Role.ACTIVATION]
     return Storage(

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from emunum.experiments.methods import loss_named, parse_loss_scale, parse_optim
 from emunum.experiments.state import Best, EpochRecord, State, Step
 from emunum.experiments.stepping import Stepper
 from emunum.experiments.storage import Storage, storage
+from emunum.kernels import cpu
 from emunum.kernels.random import Key
 from emunum.nn.initial import new_stream, parse_scheme
 from emunum.nn.layers import Array, Params
@@ -29,7 +31,6 @@ from emunum.nn.sequential import Sequential
 from emunum.ops.arithmetic import Arithmetic, IntegerArithmetic, bind
 from emunum.ops.events import EventLog
 from emunum.ops.policy import Role
-from emunum.ops.strict import plain
 
 
 def model_of(config: RunConfig, shape: tuple[int, ...], n_out: int) -> Sequential:
@@ -37,10 +38,12 @@ def model_of(config: RunConfig, shape: tuple[int, ...], n_out: int) -> Sequentia
     return build(config.model, shape, n_out, config.hidden or None, config.dropout)
 
 
-def arithmetic_of(config: RunConfig, *, strict: bool = False, events: EventLog | None = None) -> Arithmetic:
-    """Return the arithmetic of a run before its first step."""
+def arithmetic_of(
+    config: RunConfig, *, strict: bool = False, events: EventLog | None = None, backend: ModuleType = cpu
+) -> Arithmetic:
+    """Return the arithmetic of a run before its first step. Raises ValueError as `bind` does."""
     seed = config.seed if config.rounding_seed is None else config.rounding_seed
-    return bind(config.build_policy(), Key(seed), strict=strict, events=events)
+    return bind(config.build_policy(), Key(seed), strict=strict, events=events, backend=backend)
 
 
 class DivergedError(ArithmeticError):
@@ -52,8 +55,9 @@ class Training:
 
     The samples are those of `split` where it is given, which then has no digest, and otherwise those that
     the configuration names. With `strict`, any raw NumPy arithmetic on the network's values raises. With
-    `events`, roundings are counted; the bits stay the same. `data_dir` is where data are looked for that do
-    not come with the package.
+    `events`, roundings are counted; the bits stay the same. No bit depends on the `backend`, whose arrays
+    `state` holds. `data_dir` is where data are looked for that do not come with the package. Raises
+    ValueError where the backend cannot do what is asked.
     """
 
     def __init__(
@@ -64,8 +68,11 @@ class Training:
         strict: bool = False,
         events: bool = False,
         data_dir: Path | None = None,
+        backend: ModuleType = cpu,
     ) -> None:
-        self.config = config
+        self.config, self.backend = config, backend
+        self._events = EventLog() if events else None
+        self._arith = arithmetic_of(config, strict=strict, events=self._events, backend=backend)
         self.data_sha256, self.data_note = "", None
         if split is None:
             dataset = datasets.load(config.dataset, data_dir)
@@ -78,8 +85,6 @@ class Training:
         self.model = model_of(config, split.train.shape, split.train.outputs)
         self.steps_per_epoch = -(-len(self.split.train) // config.batch_size)
         self._schedule = parse_schedule(config.schedule)
-        self._events = EventLog() if events else None
-        self._arith = arithmetic_of(config, strict=strict, events=self._events)
         self._history: list[EpochRecord] = []
         self._stepper = Stepper(
             arith=self._arith,
@@ -89,7 +94,8 @@ class Training:
                 config.optimizer, config.momentum, config.nesterov, config.weight_decay
             ),
             rate=self._rate,
-            samples=self.split.train,
+            # Augmentation is computed from the bytes that NumPy holds.
+            samples=split.train if config.augment else split.train.moved(backend.resident),
             augment_seed=config.seed if config.augment else None,
             drained=self._drained,
         )
@@ -102,8 +108,12 @@ class Training:
         )
 
     def restore(self, state: State, finished: Sequence[EpochRecord]) -> None:
-        """Go on from a state of this very run, and the epochs before it."""
-        self.state, self._history = state, list(finished)
+        """Go on from a state of this very run, on any backend or none, and the epochs before it."""
+        self.state, self._history = state.moved(self.backend.resident), list(finished)
+
+    def kept(self) -> State:
+        """Return the state with NumPy arrays, for a file."""
+        return self.state.moved(self._arith.host)
 
     def epochs(self, on_step: Callable[[Step], object] = lambda step: None) -> Iterator[EpochRecord]:
         """Train, an epoch at a time, from where the state stands.
@@ -113,6 +123,7 @@ class Training:
         """
         while self.state.epoch <= self.config.epochs and self.stopped_early is None:
             order = self._order()
+            order = order if self.config.augment else self.backend.resident(order)
             while self.state.position < self.steps_per_epoch and not self.state.diverged:
                 at = self.state.position * self.config.batch_size
                 rows = order[at : at + self.config.batch_size]
@@ -148,7 +159,7 @@ class Training:
         """Return the bytes of the weights and of the activations of one batch."""
         batch = min(self.config.batch_size, len(self.split.train))
         sample = self.split.train.features(slice(0, 1))
-        return storage(self.model, self.params, self._arith.policy, sample, batch)
+        return storage(self.model, self.params, self._arith.policy, sample, batch, self.backend)
 
     @property
     def params(self) -> list[Params]:
@@ -205,16 +216,20 @@ class Training:
         return digest.hexdigest()
 
     def named_weights(self) -> dict[str, Array]:
-        """Return the master weights as {"layer.name": array}."""
+        """Return the master weights as {"layer.name": array}, NumPy arrays."""
+        host = self._arith.host
         return {
-            f"{index}.{name}": plain(w) for index, own in enumerate(self.params) for name, w in own.items()
+            f"{index}.{name}": host(w) for index, own in enumerate(self.params) for name, w in own.items()
         }
 
     def _initial(self) -> list[Params]:
         drawn = self.model.initial(parse_scheme(self.config.init), new_stream(self.config.seed))
-        arith = self._arith.at(0, Phase.INITIAL)
+        arith, resident = self._arith.at(0, Phase.INITIAL), self.backend.resident
         return [
-            {name: arith.at(index).cast(Role.MASTER, w, part) for part, (name, w) in enumerate(own.items())}
+            {
+                name: arith.at(index).cast(Role.MASTER, resident(w), part)
+                for part, (name, w) in enumerate(own.items())
+            }
             for index, own in enumerate(drawn)
         ]
 

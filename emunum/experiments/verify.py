@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
@@ -12,6 +13,7 @@ from emunum.experiments.evaluation import METRICS
 from emunum.experiments.records import parse_record, read_record
 from emunum.experiments.run import execute
 from emunum.experiments.state import EpochRecord, Step
+from emunum.kernels import cpu
 
 MEASURED = ("final_step_loss", "final_step_mse", *METRICS, "accumulator_overflows")
 _OTHERS = ("status", "epochs_completed", "steps", "best_epoch", "parameters")
@@ -73,12 +75,16 @@ def verify(
     record: Mapping[str, Any],
     *,
     data_dir: Path | None = None,
+    backend: ModuleType = cpu,
     on_step: Callable[[Step], None] = lambda step: None,
     on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
 ) -> Verdict:
-    """Run the record's configuration again and compare. Raises ValueError as `configuration_of` does."""
+    """Run the record's configuration again, on any backend, and compare.
+
+    Raises ValueError as `configuration_of` does.
+    """
     config = configuration_of(where, record)
-    again = execute(config, data_dir=data_dir, on_step=on_step, on_epoch=on_epoch)
+    again = execute(config, data_dir=data_dir, backend=backend, on_step=on_step, on_epoch=on_epoch)
     if again["status"] == "interrupted":
         raise KeyboardInterrupt
     known = [key for key in COMPARED if key in record]

@@ -10,6 +10,7 @@ kinds but its functions. Beside these it has
     device()        what it computes on, by name
     resident(x)     x, of either kind, as an array of its own
     host(x)         x, of either kind, as a NumPy array
+    wait()          returns once what was begun is done
     require()       raises BackendError where it cannot compute here; the CPU's, always there, has none
 """
 

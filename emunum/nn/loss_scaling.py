@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import reduce
+from operator import and_
 from typing import Protocol, Self
 
 import numpy as np
@@ -92,4 +94,5 @@ class DynamicScaling:
 
 def all_finite(arith: Arithmetic, grads: list[Params]) -> bool:
     """Whether no gradient is NaN or infinite."""
-    return all(bool(np.isfinite(arith.values(g)).all()) for own in grads for g in own.values())
+    found = (np.isfinite(arith.values(g)).all() for own in grads for g in own.values())
+    return bool(reduce(and_, found, True))  # waits for the backend once

@@ -41,7 +41,7 @@ class Shortcut(Layer):
         """Return dy where y was x, +0 elsewhere."""
 
         def move(dy: Array) -> Array:
-            dx = np.zeros(saved, dy.dtype)
+            dx = np.zeros_like(dy, order="C", shape=saved)
             dx[:, :, :: self.stride, :: self.stride] = dy[:, : saved[1]]
             return dx
 

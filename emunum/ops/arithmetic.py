@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -32,8 +33,9 @@ class Arithmetic:
     apart the tensors of one role in one place (a layer's weights 0 and biases 1). A place is entered with
     `at`; under one place, no two calls may share operation, role and part.
 
-    With `strict`, results refuse raw NumPy arithmetic (RawOperationError). `events` counts what roundings
-    do, by place and role: the same bits, at a tenth of the speed.
+    Arrays are the backend's; what a method is handed may be NumPy's too. With `strict`, results refuse raw
+    NumPy arithmetic (RawOperationError). `events` counts what roundings do, by place and role: the same
+    bits, at a tenth of the speed.
     """
 
     policy: Policy
@@ -138,6 +140,10 @@ class Arithmetic:
     def values(self, x: Array) -> Array:
         """Return the float32 numbers that x stands for, for measurements."""
         return plain(x)  # type: ignore[no-any-return]
+
+    def host(self, x: Array) -> Array:
+        """Return the numbers that x stands for as a NumPy array, which waits for the backend."""
+        return self.backend.host(self.values(x))  # type: ignore[no-any-return]
 
     def select(self, condition: Array, x: Array) -> Array:
         """x where the condition holds, else +0: exact."""
@@ -303,7 +309,7 @@ class IntegerArithmetic(Arithmetic):
         """Sum over the first axis, in the integer accumulator; of float32 numbers, in float32."""
         if not isinstance(x, Scaled):
             return self._out(self.backend.column_sum(self.values(x), Accumulator(cast=_FLOAT32), self.key))
-        ones = Scaled(codes=np.ones((1, x.shape[0]), np.int8), scale=np.asarray(1.0))
+        ones = Scaled(codes=np.ones_like(x.codes, shape=(1, x.shape[0])), scale=np.asarray(1.0))
         total = self.matmul(ones, x, role, part)
         return Scaled(codes=total.codes.reshape(-1), scale=total.scale.reshape(-1)[:1])
 
@@ -318,7 +324,7 @@ class IntegerArithmetic(Arithmetic):
         if a.size and b.size:
             low, high = (int(end(a.codes)) + int(end(b)) for end in (np.min, np.max))
             if -top <= low and high < top:
-                self._note(role, 0, np.broadcast(a.codes, b).size)
+                self._note(role, 0, math.prod(np.broadcast_shapes(a.shape, b.shape)))
                 return Scaled(codes=a.codes + b.astype(np.int32), scale=a.scale)
         total = a.codes + b.astype(np.int64)
         self._note(role, int(((total >= top) | (total < -top)).sum()), total.size)
@@ -411,9 +417,27 @@ _EXP = 3
 
 
 def bind(
-    policy: Policy | IntegerPolicy, key: Key, *, strict: bool = False, events: EventLog | None = None
+    policy: Policy | IntegerPolicy,
+    key: Key,
+    *,
+    strict: bool = False,
+    events: EventLog | None = None,
+    backend: ModuleType = cpu,
 ) -> Arithmetic:
-    """Return the arithmetic of a policy."""
+    """Return the arithmetic of a policy.
+
+    Raises ValueError where `strict` or `events` asks what the backend cannot do.
+    """
+    if strict and backend.NAME != cpu.NAME:
+        raise ValueError(
+            f"strict arithmetic guards NumPy arrays, and those of backend {backend.NAME} are none. "
+            f"Choose backend {cpu.NAME}."
+        )
+    if events is not None and not backend.COUNTS_EVENTS:
+        raise ValueError(
+            f"--events counts what roundings do, and --backend {backend.NAME} does not. "
+            f"Choose --backend {cpu.NAME}, which gives the same bits."
+        )
     if isinstance(policy, IntegerPolicy):
-        return IntegerArithmetic(policy=policy, key=key, strict=strict, events=events)
-    return Arithmetic(policy=policy, key=key, strict=strict, events=events)
+        return IntegerArithmetic(policy=policy, key=key, backend=backend, strict=strict, events=events)
+    return Arithmetic(policy=policy, key=key, backend=backend, strict=strict, events=events)

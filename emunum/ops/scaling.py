@@ -37,7 +37,10 @@ class Scale(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scaled:
-    """codes (integers of any shape) times scale (float64, a number or broadcast against codes)."""
+    """codes (integers of any shape) times scale (float64, a number or broadcast against codes).
+
+    Codes are a backend's array; the scale, a few numbers that are computed with one by one, is NumPy's.
+    """
 
     codes: NDArray[np.signedinteger[Any]]
     scale: NDArray[np.float64]
@@ -65,7 +68,8 @@ class Scaled:
 
     def values(self) -> NDArray[np.float32]:
         """Return codes times scale: exact in float64 up to 53 bits, then rounded to float32."""
-        return (self.codes * self.scale).astype(np.float32)
+        scale = np.asarray(self.scale, like=self.codes)
+        return (self.codes.astype(np.float64) * scale).astype(np.float32)
 
 
 def quantize_int8(
@@ -81,26 +85,28 @@ def quantize_int8(
 
     `to` rounds into int8; its mode is used. Raises ValueError where x is not finite.
     """
-    codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (np.asarray(x), np.asarray(1.0))
+    codes, own = (x.codes, x.scale) if isinstance(x, Scaled) else (x, np.asarray(1.0))
     if axis is not None and not -codes.ndim <= axis < codes.ndim:
         raise ValueError(f"axis {axis} is out of range: the tensor has {codes.ndim} axes.")
-    if codes.dtype.kind == "f" and not np.isfinite(codes).all():
+    own = np.reshape(own, (1,) * codes.ndim if own.size == 1 else (1,) * (codes.ndim - own.ndim) + own.shape)
+    ends = _farthest(codes, own.shape, axis, backend)
+    if codes.dtype.kind == "f" and not np.isfinite(ends).all():
         raise ValueError("an int8 tensor cannot hold NaN or infinities. Clip or drop them first.")
     if axis is None:
-        s = _scale_of(codes, own, scale)
+        s = _scale_of(ends, own, scale)
     else:
-        wide = np.broadcast_to(own, codes.shape)
-        channels = zip(np.moveaxis(codes, axis, 0), np.moveaxis(wide, axis, 0), strict=True)
-        one = [codes.shape[axis] if n == axis % codes.ndim else 1 for n in range(codes.ndim)]
+        place = axis % codes.ndim
+        wide = np.broadcast_to(own, ends.shape[1:])
+        channels = zip(np.moveaxis(ends, place + 1, 0), np.moveaxis(wide, place, 0), strict=True)
+        one = [codes.shape[axis] if n == place else 1 for n in range(codes.ndim)]
         s = np.array([_scale_of(*channel, scale) for channel in channels], np.float64).reshape(one)
-    q = np.clip(backend.rescale(codes, own, s, to, key), -LARGEST, LARGEST)
+    q = backend.rescale(codes, own, s, to, key)
+    np.clip(q, -LARGEST, LARGEST, out=q)
     return Scaled(codes=q.astype(np.int8), scale=s)
 
 
 def _scale_of(codes: Any, own: Any, scale: Scale) -> NDArray[np.float64]:
     """The scale of max|codes own| / 127, which is taken exactly."""
-    if np.size(own) == 1:
-        codes, own = _farthest(codes), np.reshape(own, -1)
     sizes = np.abs(codes.astype(np.float64)) * own
     top = sizes.max(initial=0.0)
     if top == 0:
@@ -121,9 +127,22 @@ def _scale_of(codes: Any, own: Any, scale: Scale) -> NDArray[np.float64]:
     return np.asarray(max(s, FLOAT32.smallest))
 
 
-def _farthest(codes: Any) -> Any:
-    """The least and the greatest code: with one scale, none is larger than the larger of these."""
-    return np.array([codes.min(initial=0), codes.max(initial=0)])
+def _farthest(codes: Any, own: tuple[int, ...], axis: int | None, backend: ModuleType) -> Any:
+    """The least and the greatest code of each scale (of shape `own`), along `axis` of each index: NumPy's.
+
+    Of codes with one scale, none is larger than the larger of these two. (2, ...), with an axis of 1 for
+    each that was left out. NaN where there is one.
+    """
+    kept = {n for n, size in enumerate(own) if size > 1}
+    kept |= set() if axis is None else {axis % codes.ndim}
+    if codes.size == 0:
+        shape = [size if n in kept else 1 for n, size in enumerate(codes.shape)]
+        return np.zeros((2, *shape), codes.dtype)
+    over, ends = tuple(n for n in range(codes.ndim) if n not in kept), (codes, codes)
+    if over:
+        with np.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+            ends = codes.min(axis=over, keepdims=True), codes.max(axis=over, keepdims=True)
+    return backend.host(np.stack(ends))
 
 
 _FLOAT32, _MOST = Cast(format=FLOAT32), 4096

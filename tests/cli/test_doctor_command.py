@@ -19,7 +19,7 @@ def test_doctor_names_versions_places_and_threads(emunum, monkeypatch, tmp_path)
     assert f"numpy {version('numpy')}" in facts["versions"]
     assert facts["compiled kernels"] == str(CACHE)
     assert facts["EMUNUM_DATA"] == str(tmp_path)
-    assert facts["backend"] == "cpu"
+    assert facts["backends"][0].startswith("cpu: ")
     assert [check["name"] for check in facts["checks"]] == list(selftest.CHECKS)
 
 

@@ -29,8 +29,8 @@ KEYS = [
     "test_rmse", "test_mse_over_n", "test_accuracy", "test_f1", "test_loss", "validation_loss",
     "validation_accuracy", "weight_bytes", "weight_float32_bytes", "activation_bytes",
     "activation_float32_bytes", "accumulator_overflows", "data_sha256", "data_note", "weights_sha256",
-    "wall_s", "started", "resumed", "threads", "emunum_version", "numpy_version", "numba_version",
-    "scikit_learn_version", "python_version", "platform",
+    "wall_s", "started", "resumed", "threads", "backend", "device", "emunum_version", "numpy_version",
+    "numba_version", "scikit_learn_version", "python_version", "platform",
 ]  # fmt: skip
 METRICS = KEYS[KEYS.index("train_mse") : KEYS.index("weight_bytes")]
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
 from statistics import median
@@ -99,6 +99,7 @@ def measure(
     steps: int = 5,
     images: int = IMAGES,
     batch: int = BATCH,
+    backend: ModuleType = cpu,
     on_step: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[list[dict[str, Any]], list[str]]:
@@ -107,14 +108,14 @@ def measure(
     Two steps before them compile and are not counted; peak_bytes is the most memory that the process held
     during these (with PyTorch, last, what came before is in it), None where the system does not say. epoch_s
     is the median step's time times images / batch, ratio_to_pytorch its ratio to PyTorch's. inside is the
-    share of the time spent in functions of the backend, where the emulated arithmetic is, and slowest those
-    that take most of it, with their shares. `on_step` is called for each of steps + 2 steps a case.
-    Raises ValueError where there are fewer images than a batch has.
+    share of the time spent in functions of the backend, where the emulated arithmetic is (`host` waits for
+    a device), and slowest those that take most of it, with their shares. `on_step` is called for each of
+    steps + 2 steps a case. Raises ValueError where there are fewer images than a batch has.
     """
     if not 1 <= batch <= images:
         raise ValueError(f"a batch of {batch} images does not come out of {images}. Pass a smaller one.")
     samples = _samples(images)
-    racers = [_emulated(name, policy, rounding, samples, batch) for name, policy, rounding in CASES]
+    racers = [_emulated(name, policy, rounding, samples, batch, backend) for name, policy, rounding in CASES]
     racers.append(
         _Racer(PYTORCH, lambda: torch_cnn_steps(samples, batch, get_threads()), lingers_s=_LINGERS_S)
     )
@@ -172,23 +173,25 @@ def _samples(images: int) -> ImageSamples:
     return ImageSamples(images=made, index=np.arange(images))
 
 
-def _emulated(name: str, policy: str, rounding: str, samples: ImageSamples, batch: int) -> _Racer:
-    backend = Timed(cpu)
+def _emulated(
+    name: str, policy: str, rounding: str, samples: ImageSamples, batch: int, backend: ModuleType
+) -> _Racer:
+    timed = Timed(backend)
 
     def prepare() -> Callable[[int], object]:
         model, optimizer = build("cnn", SHAPE, CLASSES), Adam(weight_decay=WEIGHT_DECAY)
-        arith = bind(parse_policy(policy, Cast.from_names("e4m3", rounding)), Key(0))
+        arith = bind(parse_policy(policy, Cast.from_names("e4m3", rounding)), Key(0), backend=timed)
         params = [
             {name: arith.cast(Role.MASTER, w) for name, w in own.items()}
             for own in model.initial(parse_scheme("torch"), new_stream(0))
         ]
         stepper = Stepper(
-            arith=replace(arith, backend=backend),
+            arith=arith,
             model=model,
             loss=LOSSES["cross_entropy"],
             optimizer=optimizer,
             rate=lambda step: LEARNING_RATE,
-            samples=samples,
+            samples=samples.moved(backend.resident),
             augment_seed=None,
             drained=lambda: (),
         )
@@ -201,7 +204,7 @@ def _emulated(name: str, policy: str, rounding: str, samples: ImageSamples, batc
 
         return step
 
-    return _Racer(name, prepare, backend)
+    return _Racer(name, prepare, timed)
 
 
 def rows_of(number: int, batch: int, images: int) -> slice:

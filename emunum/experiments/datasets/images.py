@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.datasets.samples import Float32Array, Rows, Task
+from emunum.experiments.datasets.samples import Float32Array, Move, Rows, Task
 
 Bytes = NDArray[np.uint8]
 
@@ -98,13 +98,15 @@ class ImageSamples:
 
     def features(self, rows: Rows) -> Float32Array:
         """Return the images of `rows`, normalised to [-1, 1]: x = (pixel / top - 0.5) / 0.5."""
+        pixels = self.images.pixels[self.index[rows]]
         values = normalise(np.arange(self.images.top + 1, dtype=np.float32), self.images.top)
-        return np.take(values, self.images.pixels[self.index[rows]])
+        return np.take(np.asarray(values, like=pixels), pixels)
 
     def augmented(self, rows: Rows, epoch: int, seed: int) -> Float32Array:
         """Return the images of `rows`, varied and normalised; augmentation.py has the formulas.
 
-        What happens to an image depends on seed, epoch and its number in the whole set alone.
+        What happens to an image depends on seed, epoch and its number in the whole set alone. Of samples
+        that NumPy holds: they cannot have been moved elsewhere.
         """
         from emunum.experiments.datasets.augmentation import augmented
 
@@ -115,8 +117,13 @@ class ImageSamples:
 
     def targets(self, rows: Rows) -> Float32Array:
         """Return rows (m, k) with a 1 in the column of the sample's class and 0 elsewhere."""
-        one_hot = np.eye(self.outputs, dtype=np.float32)
-        return one_hot[self.images.labels[self.index[rows]]]
+        labels = self.images.labels[self.index[rows]]
+        return np.take(np.asarray(np.eye(self.outputs, dtype=np.float32), like=labels), labels, axis=0)
+
+    def moved(self, move: Move) -> Self:
+        """Move the bytes of the whole set: a batch is looked up and normalised where they are."""
+        images = replace(self.images, pixels=move(self.images.pixels), labels=move(self.images.labels))
+        return replace(self, images=images, index=move(self.index))
 
 
 def normalise(pixels: Float32Array, top: int) -> Float32Array:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 Rows = slice | NDArray[np.integer[Any]]
-"""Which samples: a slice, or an array of positions (m,)."""
+"""Which samples: a slice, or an array of positions (m,), where the samples are."""
+Move = Callable[[Any], Any]
+"""Array to array: the same numbers where a backend computes."""
 Task = Literal["regression", "classification"]
 
 
@@ -40,6 +43,9 @@ class Samples(Protocol):
     def targets(self, rows: Rows) -> Float32Array:
         """Return the targets of m samples: float32, C-contiguous, (m, k); a class is 1 in its own column."""
 
+    def moved(self, move: Move) -> Self:
+        """Return these samples with what is stored moved: batches are then gathered there."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableSamples:
@@ -63,7 +69,7 @@ class TableSamples:
 
     def features(self, rows: Rows) -> Float32Array:
         """Return x[rows]."""
-        return np.ascontiguousarray(self.x[rows])
+        return self.x[rows].copy()
 
     def augmented(self, rows: Rows, epoch: int, seed: int) -> Float32Array:
         """Raise ValueError: a table is not augmented."""
@@ -71,7 +77,11 @@ class TableSamples:
 
     def targets(self, rows: Rows) -> Float32Array:
         """Return y[rows]."""
-        return np.ascontiguousarray(self.y[rows])
+        return self.y[rows].copy()
+
+    def moved(self, move: Move) -> Self:
+        """Move x and y."""
+        return replace(self, x=move(self.x), y=move(self.y))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import lru_cache
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from emunum.experiments.intervals import paired_difference
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study
 from emunum.experiments.studies.training import means, trained, with_equal_keys
+from emunum.kernels import cpu
 from emunum.ops.arrays import sum as emulated_sum
 
 NEAREST, STOCHASTIC = "nearest_even", "stochastic"
@@ -56,7 +58,7 @@ def cases(grid: Grid) -> list[Case]:
     return with_equal_keys(added + runs)
 
 
-def measure(case: Case) -> Record:
+def measure(case: Case, backend: ModuleType = cpu) -> Record:
     """Add numbers, or train.
 
     variance_ratio: the mean square of the sums over that of the exact ones; error_ratio: the mean square of
@@ -64,7 +66,7 @@ def measure(case: Case) -> Record:
     """
     if case["part"] == "training":
         options = {name: case[name] for name in case if name not in _OF_SUMS}
-        return trained(options | {"accumulator": _format(case["mantissa_bits"])}, _WANTED)
+        return trained(options | {"accumulator": _format(case["mantissa_bits"])}, _WANTED, backend=backend)
     x, exact = _terms(case["n"], case["count"], case["numbers_seed"])
     y = emulated_sum(
         x,
@@ -159,4 +161,6 @@ def _kept(value: float) -> float:
     return float(f"{value:.{_DIGITS}g}")
 
 
-ACCUMULATOR_WIDTH = Study(name="accumulator_width", cases=cases, measure=measure, rows=rows, rerun_s=100)
+ACCUMULATOR_WIDTH = Study(
+    name="accumulator_width", cases=cases, measure=measure, trains=True, rows=rows, rerun_s=100
+)

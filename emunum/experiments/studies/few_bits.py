@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from numpy.typing import NDArray
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study
 from emunum.experiments.studies.training import means, trained, with_equal_keys
 from emunum.formats import Format
+from emunum.kernels import cpu
 from emunum.ops.arrays import quantize
 
 A, B, C = "stochastic", "stochastic_b", "stochastic_c"
@@ -61,10 +63,10 @@ def cases(grid: Grid) -> list[Case]:
     return with_equal_keys(casts + [{"part": "training", **training["options"], **run} for run in runs])
 
 
-def measure(case: Case) -> Record:
+def measure(case: Case, backend: ModuleType = cpu) -> Record:
     """Count how often values go up, of all and of those with the worst tail; or train."""
     if case["part"] == "training":
-        return trained({name: case[name] for name in case if name not in _OF_CASTS}, _WANTED)
+        return trained({name: case[name] for name in case if name not in _OF_CASTS}, _WANTED, backend=backend)
     return _counts(case)
 
 
@@ -173,4 +175,4 @@ def _worst_tails(variant: str, random_bits: int, tail_bits: int) -> NDArray[np.b
     return np.asarray(tie if variant == B else tie & (kept % 2 == 1))
 
 
-FEW_BITS = Study(name="few_bits", cases=cases, measure=measure, rows=rows, rerun_s=60)
+FEW_BITS = Study(name="few_bits", cases=cases, measure=measure, trains=True, rows=rows, rerun_s=60)

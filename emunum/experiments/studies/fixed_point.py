@@ -10,10 +10,12 @@ products once. Here each product is rounded, and their sum, which is exact then,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
 
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study
 from emunum.experiments.studies.training import means, trained
 from emunum.formats import Format
+from emunum.kernels import cpu
 
 NEAREST, STOCHASTIC = "nearest_even", "stochastic"
 MEASURES = ("test_accuracy", "test_loss", "train_loss")
@@ -35,9 +37,9 @@ def cases(grid: Grid) -> list[Case]:
     ]
 
 
-def measure(case: Case) -> Record:
+def measure(case: Case, backend: ModuleType = cpu) -> Record:
     """Train, and return what the run ends in and the mean loss of each epoch."""
-    return trained(case, _WANTED, curve=True)
+    return trained(case, _WANTED, curve=True, backend=backend)
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
@@ -64,4 +66,4 @@ def rows(records: Sequence[Record]) -> list[Row]:
     return table
 
 
-FIXED_POINT = Study(name="fixed_point", cases=cases, measure=measure, rows=rows, rerun_s=70)
+FIXED_POINT = Study(name="fixed_point", cases=cases, measure=measure, trains=True, rows=rows, rerun_s=70)

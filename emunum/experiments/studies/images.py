@@ -12,5 +12,5 @@ def _rows(name: str, records: list[Record]) -> list[Row]:
     return images.rows(images.STUDIES[name](), records)
 
 
-IMAGES = Study(name="images", rows=partial(_rows, "images"))
-CIFAR10 = Study(name="cifar10", rows=partial(_rows, "cifar10"))
+IMAGES = Study(name="images", rows=partial(_rows, "images"), trains=True)
+CIFAR10 = Study(name="cifar10", rows=partial(_rows, "cifar10"), trains=True)

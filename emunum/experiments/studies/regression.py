@@ -9,6 +9,7 @@ REGRESSION = Study(
     name="regression",
     cases=regression.cases,
     measure=regression.measure,
+    trains=True,
     rows=regression.rows,
     rerun_s=45,
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 Grid = dict[str, Any]
@@ -25,6 +26,7 @@ class Study:
     A record is `case | measure(case)`: JSON, the same whenever and wherever it is made, without times.
     cases: what the grid asks for, in the order of the records, as plain JSON values that say everything
     `measure` depends on; None where the records are made by a command of the study's own.
+    trains: whether `measure` trains networks, and so takes a `backend` too, on which nothing depends.
     rows: the table, from any part of the records; published numbers stand beside ours.
     rerun_s: about how long all of `measure` takes on two cores.
     """
@@ -32,7 +34,8 @@ class Study:
     name: str
     rows: Callable[[Sequence[Record]], list[Row]]
     cases: Callable[[Grid], list[Case]] | None = None
-    measure: Callable[[Case], Record] | None = None
+    measure: Callable[..., Record] | None = None
+    trains: bool = False
     rerun_s: float | None = None
 
     @property
@@ -53,11 +56,12 @@ class Study:
         assert self.cases is not None, f"{self.name} has a command of its own"
         return self.cases(self.grid() | changes)
 
-    def run(self, cases: Sequence[Case]) -> Iterator[Record]:
-        """Measure the cases, one after the other."""
+    def run(self, cases: Sequence[Case], backend: ModuleType | None = None) -> Iterator[Record]:
+        """Measure the cases, one after the other; on a backend, where the study trains."""
         assert self.measure is not None, f"{self.name} has a command of its own"
+        options = {} if backend is None else {"backend": backend}
         for case in cases:
-            yield case | self.measure(case)
+            yield case | self.measure(case, **options)
 
 
 def paper() -> Path:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.intervals import mean_of
 from emunum.experiments.run import execute
 from emunum.experiments.studies.study import Case, Record, Row
+from emunum.kernels import cpu
 
 
 def with_equal_keys(cases: Sequence[Case]) -> list[Case]:
@@ -18,7 +20,9 @@ def with_equal_keys(cases: Sequence[Case]) -> list[Case]:
     return [{key: case.get(key) for key in keys} for case in cases]
 
 
-def trained(options: Mapping[str, Any], wanted: Sequence[str], *, curve: bool = False) -> Record:
+def trained(
+    options: Mapping[str, Any], wanted: Sequence[str], *, curve: bool = False, backend: ModuleType = cpu
+) -> Record:
     """Train as RunConfig(**options) says and return the wanted entries of the run's record.
 
     Options that are null are left out; `hidden` is the size of the one hidden layer. With `curve`,
@@ -29,7 +33,9 @@ def trained(options: Mapping[str, Any], wanted: Sequence[str], *, curve: bool = 
     if "hidden" in given:
         given["hidden"] = (given["hidden"],)
     losses: list[float] = []
-    record = execute(RunConfig(**given), on_epoch=lambda epoch: losses.append(fmean(epoch.step_loss)))
+    record = execute(
+        RunConfig(**given), backend=backend, on_epoch=lambda epoch: losses.append(fmean(epoch.step_loss))
+    )
     if record["status"] == "interrupted":
         raise KeyboardInterrupt
     return {key: record[key] for key in wanted} | ({"epoch_loss": losses} if curve else {})

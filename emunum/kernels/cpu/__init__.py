@@ -28,9 +28,12 @@ from emunum.kernels.cpu.elementary import exp, log
 from emunum.kernels.cpu.masks import keep, select
 from emunum.kernels.cpu.pooling import max_pool, pixel_terms, window_terms
 from emunum.kernels.cpu.products import column_sum, matmul, matmul_integers
+from emunum.kernels.cpu.residence import COUNTS_EVENTS, NAME, device, host, resident, wait
 from emunum.kernels.cpu.threads import get_threads, set_threads
 
 __all__ = [
+    "COUNTS_EVENTS",
+    "NAME",
     "add",
     "cast",
     "column_sum",
@@ -41,10 +44,12 @@ __all__ = [
     "convolve_weights",
     "convolve_weights_integers",
     "decode",
+    "device",
     "divide",
     "encode",
     "exp",
     "get_threads",
+    "host",
     "keep",
     "log",
     "matmul",
@@ -55,10 +60,12 @@ __all__ = [
     "multiply",
     "pixel_terms",
     "rescale",
+    "resident",
     "scaled_add",
     "select",
     "set_threads",
     "square_root",
     "subtract",
+    "wait",
     "window_terms",
 ]

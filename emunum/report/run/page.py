@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from emunum.experiments.counting import merged
 from emunum.experiments.datasets import ImageSamples
+from emunum.experiments.records import computed_on
 from emunum.ops.events import EVENTS
 from emunum.report.run.figures import (
     GALLERY,
@@ -118,7 +119,7 @@ def _summary(run: FinishedRun) -> str:
     training_s = sum(epoch["wall_s"] for epoch in run.history)
     rate = f", {training_s / epochs:.3g} s an epoch" if epochs else ""
     results += [
-        ("wall time", f"{record['wall_s']:.2f} s on {record.get('threads')} threads{rate}"),
+        ("wall time", f"{record['wall_s']:.2f} s on {computed_on(record)}{rate}"),
         ("resumed", f"{record.get('resumed', 0)} times"),
         ("data SHA-256", record["data_sha256"]),
         ("weights SHA-256", record["weights_sha256"]),
