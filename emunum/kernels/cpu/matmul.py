@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from emunum.kernels.contract import RESULT_BLOCK
+from emunum.kernels.contract import LANES, RESULT_BLOCK
 from emunum.kernels.cpu.bits import right
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
-from emunum.kernels.cpu.philox import draw_of, philox
+from emunum.kernels.cpu.philox import draw_of, philox, philox_16_columns, philox_16_rows
 from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
 
 _NONE = np.uint32(0)
@@ -93,20 +93,23 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
 
 @inlined
 def scratch(columns: Any) -> Any:
-    """Room for the words of a call for each column."""
-    return np.empty(4 * columns, np.uint32)
+    """Room for the words of a call for each column, and for those that make whole vectors of them."""
+    return np.empty(4 * ((columns + LANES - 1) // LANES * LANES), np.uint32)
 
 
 @inlined
 def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
-    """Write the words of the Philox calls of row i at a step and level; see contract/counters.py."""
+    """Write the words of the Philox calls of row i at a step and level: those of `call_of`."""
+    column0, column_i, column_j, row0, row_i, row_j, operation, k0, k1 = place
+    column, row = column0 + i * column_i + c0 * column_j, row0 + i * row_i + c0 * row_j
+    operation, step = np.uint32(operation + np.uint32(256 * level)), np.uint32(step)
     columns = words.size // 4
-    second, third, fourth = np.uint64(columns), np.uint64(2 * columns), np.uint64(3 * columns)
-    for j in range(columns):
-        n = np.uint64(j)
-        words[n], words[n + second], words[n + third], words[n + fourth] = call_of(
-            i, c0 + j, step, place, level
-        )
+    if column_j:  # one of the two is 1
+        for j in range(0, columns, LANES):
+            philox_16_columns(words, j, columns, column + j, row, step, operation, k0, k1)
+    else:
+        for j in range(0, columns, LANES):
+            philox_16_rows(words, j, columns, column, row + j, step, operation, k0, k1)
 
 
 @inlined
@@ -122,7 +125,7 @@ def draw_at(draws: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
     if uses_draw(to):
         words, begin, up = draws
         mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
-        return right(np.uint32(right(words[begin + np.uint64(j)], up) & mask), drop)
+        return np.uint32(right(words[begin + np.uint64(j)], np.uint32(up + drop)) & right(mask, drop))
     return np.uint32(0)
 
 
