@@ -15,7 +15,16 @@ from emunum.kernels.contract import LANES, RESULT_BLOCK
 from emunum.kernels.cpu.bits import right
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
 from emunum.kernels.cpu.philox import draw_of, philox, philox_16_columns, philox_16_rows
-from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
+from emunum.kernels.cpu.rounding import (
+    counts_events,
+    limited,
+    product,
+    round_value,
+    total,
+    uses_draw,
+    zero_like,
+)
+from emunum.kernels.cpu.stack import on_stack
 
 _NONE = np.uint32(0)
 
@@ -94,7 +103,13 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
 @inlined
 def scratch(columns: Any) -> Any:
     """Room for the words of a call for each column, and for those that make whole vectors of them."""
-    return np.empty(4 * ((columns + LANES - 1) // LANES * LANES), np.uint32)
+    return np.empty(4 * whole(columns), np.uint32)
+
+
+@inlined
+def whole(columns: Any) -> Any:
+    """Return the lanes of the vectors that hold so many columns."""
+    return (columns + LANES - 1) // LANES * LANES
 
 
 @inlined
@@ -141,6 +156,10 @@ def term_draws(
     return draws_of(words, index, width), draws_of(words, index + 1, width)
 
 
+_TILE_COLUMNS = 512
+_TILE_WORDS = 4 * _TILE_COLUMNS
+
+
 @compiled
 def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """As matmul_plain, where a rounding draws random bits."""
@@ -149,19 +168,44 @@ def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> 
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
     clear(out, tile)
+    sums, room = on_stack(np.float32, _TILE_COLUMNS), on_stack(np.uint32, _TILE_WORDS)
+    edge = np.empty((_BLOCK_TERMS, min(whole(c1 - c0), _TILE_COLUMNS)), np.float32)
     for k0 in range(0, terms, _BLOCK_TERMS):  # which terms that share a call never straddle
         k1 = min(k0 + _BLOCK_TERMS, terms)
-        for j0 in range(c0, c1, _BLOCK_COLUMNS):
-            j1 = min(j0 + _BLOCK_COLUMNS, c1)
-            words = scratch(j1 - j0)
+        for j0 in range(c0, c1, _TILE_COLUMNS):
+            columns = min(_TILE_COLUMNS, c1 - j0)
+            lanes = whole(columns)
+            # Columns that make no whole vectors are copied, with zeros beside them.
+            if lanes > columns:
+                _copy_with_zeros(b, k0, k1, j0, columns, edge)
+            block, first = (edge, 0) if lanes > columns else (b[k0:k1], j0)
+            used = columns if counts_events(to_product) or counts_events(to_sum) else lanes
+            words = room[: 4 * lanes]
+            for j in range(columns, lanes):
+                sums[j] = np.float32(0.0)
             for i in range(r0, r1):
-                row = out[i][j0:j1]
+                row = out[i][j0 : j0 + columns]
+                for j in range(columns):
+                    sums[j] = row[j]
                 for k in range(k0, k1):
                     p, s = term_draws(words, i, j0, k, width, place, to_product, to_sum)
-                    ak, bk = a[i, k], b[k][j0:j1]
-                    for j in range(j1 - j0):
+                    ak, bk = a[i, k], block[k - k0][first : first + lanes]
+                    for j in range(used):
                         term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
-                        row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+                        sums[j] = total(sums[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+                for j in range(columns):
+                    row[j] = sums[j]
+
+
+@inlined
+def _copy_with_zeros(b: Any, k0: Any, k1: Any, j0: Any, columns: Any, out: Any) -> None:
+    """out[k - k0] = b[k, j0 : j0 + columns], and +0 beyond."""
+    for k in range(k0, k1):
+        source, line = b[k][j0 : j0 + columns], out[k - k0]
+        for j in range(columns):
+            line[j] = source[j]
+        for j in range(columns, line.size):
+            line[j] = np.float32(0.0)
 
 
 @compiled
