@@ -169,43 +169,32 @@ def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> 
     terms = a.shape[1]
     clear(out, tile)
     sums, room = on_stack(np.float32, _TILE_COLUMNS), on_stack(np.uint32, _TILE_WORDS)
-    edge = np.empty((_BLOCK_TERMS, min(whole(c1 - c0), _TILE_COLUMNS)), np.float32)
+    counting = counts_events(to_product) or counts_events(to_sum)
     for k0 in range(0, terms, _BLOCK_TERMS):  # which terms that share a call never straddle
         k1 = min(k0 + _BLOCK_TERMS, terms)
         for j0 in range(c0, c1, _TILE_COLUMNS):
             columns = min(_TILE_COLUMNS, c1 - j0)
-            lanes = whole(columns)
-            # Columns that make no whole vectors are copied, with zeros beside them.
-            if lanes > columns:
-                _copy_with_zeros(b, k0, k1, j0, columns, edge)
-            block, first = (edge, 0) if lanes > columns else (b[k0:k1], j0)
-            used = columns if counts_events(to_product) or counts_events(to_sum) else lanes
-            words = room[: 4 * lanes]
-            for j in range(columns, lanes):
+            # Columns that fill no whole vectors take some before them along, whose sums are thrown away.
+            before = whole(columns) - columns
+            if counting or before > j0:
+                before = 0
+            first, lanes = j0 - before, columns + before
+            words = room[: 4 * whole(columns)]
+            for j in range(before):
                 sums[j] = np.float32(0.0)
+            own = sums[before:lanes]
             for i in range(r0, r1):
                 row = out[i][j0 : j0 + columns]
                 for j in range(columns):
-                    sums[j] = row[j]
+                    own[j] = row[j]
                 for k in range(k0, k1):
-                    p, s = term_draws(words, i, j0, k, width, place, to_product, to_sum)
-                    ak, bk = a[i, k], block[k - k0][first : first + lanes]
-                    for j in range(used):
+                    p, s = term_draws(words, i, first, k, width, place, to_product, to_sum)
+                    ak, bk = a[i, k], b[k][first : first + lanes]
+                    for j in range(lanes):
                         term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
                         sums[j] = total(sums[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
                 for j in range(columns):
-                    row[j] = sums[j]
-
-
-@inlined
-def _copy_with_zeros(b: Any, k0: Any, k1: Any, j0: Any, columns: Any, out: Any) -> None:
-    """out[k - k0] = b[k, j0 : j0 + columns], and +0 beyond."""
-    for k in range(k0, k1):
-        source, line = b[k][j0 : j0 + columns], out[k - k0]
-        for j in range(columns):
-            line[j] = source[j]
-        for j in range(columns, line.size):
-            line[j] = np.float32(0.0)
+                    row[j] = own[j]
 
 
 @compiled
