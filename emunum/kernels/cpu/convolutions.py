@@ -222,17 +222,14 @@ def _weights(dy: Any, x: Any, window: Window, dtype: Any, multiply: Callable[...
     dw = np.empty((outputs, entries), dtype)
     rows, columns = max(_MOST_ERRORS // (images * per_image), 1), max(_SLAB // (images * per_image), 1)
     lanes = LANES if columns >= LANES else 1
-    columns = _up(-(-entries // -(-entries // (columns // lanes * lanes))), lanes)  # slabs of one size
+    slabs = -(-entries // (columns - columns % lanes))
+    columns = -(-entries // (slabs * lanes)) * lanes  # slabs of one size, in whole vectors
     for o in range(0, outputs, rows):
         left = np.ascontiguousarray(dy[:, o : o + rows].swapaxes(0, 1)).reshape(-1, images * per_image)
         for k0 in range(0, entries, columns):
             right = _transposed_patches(x, window, (k0, min(k0 + columns, entries)), (places[0], places[1]))
             dw[o : o + rows, k0 : k0 + columns] = multiply(left, right, (o, k0))
     return dw.reshape(outputs, x.shape[1], *window.kernel)
-
-
-def _up(count: int, to: int) -> int:
-    return -(-count // to) * to
 
 
 def _transposed_patches(x: Any, window: Window, entries: tuple[int, int], places: tuple[int, int]) -> Any:

@@ -158,6 +158,7 @@ def term_draws(
 
 _TILE_COLUMNS = 512
 _TILE_WORDS = 4 * _TILE_COLUMNS
+"""A row of sums and its random words, which stay in the first-level cache."""
 
 
 @compiled

@@ -77,10 +77,10 @@ _MIXED = ir.Constant(_WORDS, [lane + half for lane in range(0, 16, 2) for half i
 def _across(lane_word: int) -> Any:
     """Return philox_16 of counters that count up in this word, 0 or 1.
 
-    As in `_round`, words are the low halves of 64-bit numbers. Two things are done by hand that LLVM does
-    not: what all lanes share stays one number until it meets what they do not, which in the first two
-    rounds is most of the work; and even and odd lanes are two vectors, which together have the words in
-    order without being packed first, and neither waits for the other's multiplications.
+    As in `_round`, words are the low halves of 64-bit numbers. Two things are done here that LLVM leaves
+    undone: what all lanes share stays one number until it meets what they do not, which saves half of the
+    first two rounds; and even and odd lanes are two vectors, whose words one shuffle puts in order, and
+    neither waits for the other's multiplications.
     """
 
     @intrinsic  # type: ignore[untyped-decorator]
@@ -96,7 +96,8 @@ def _across(lane_word: int) -> Any:
                 context.cast(builder, value, of, types.uint64)
                 for value, of in zip(arguments[1:], signature.args[1:], strict=True)
             )
-            # High halves that LLVM knew for zeros would make it forget that 32 bits are multiplied by 32.
+            # A key with rubbish in its high half: of zeros there LLVM would conclude that a word needs no
+            # mask before it is multiplied, and then take the slow product of 64 bits by 64.
             k0, k1 = (
                 builder.or_(low, builder.shl(high, ir.Constant(_64, 32)))
                 for low, high in ((k0, k1), (k1, k0))
