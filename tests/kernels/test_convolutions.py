@@ -163,6 +163,7 @@ def test_groups_slabs_and_threads_decide_nothing(
         (1, 1, 1 << 11),
         (2, 1 << 12, 1 << 13),
         (4, 1 << 14, 1),
+        (2, 1 << 14, 20 * 9 * 12 * 11),  # slabs of 16 columns, and the rest
         (3, 1 << 20, 1 << 20),
     ):
         emunum.set_threads(count)

@@ -127,7 +127,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize("case", LARGE, ids=_label)
-@pytest.mark.parametrize("shape", [(40, 21, 37), (70, 18, 5), (2, 19, 90)])
+@pytest.mark.parametrize("shape", [(40, 21, 37), (70, 18, 5), (2, 19, 90), (2, 135, 33)])
 def test_larger_products_are_rounded_at_every_step(case, shape: tuple[int, int, int]) -> None:  # type: ignore[no-untyped-def]
     left, right = (Format.from_name(name) for name in case[:2])
     product, accumulator = _to(case[2]), _to(case[3])
@@ -313,6 +313,27 @@ def test_a_narrow_product_is_the_wide_one_without_its_padding(name: str, m: int,
     padded = np.concatenate([b, np.ones((13, 64 - n), F32)], axis=1)
     wide = cpu.matmul(a, padded, product, accumulator, Key(2), result=result)
     assert_same(cpu.matmul(a, b, product, accumulator, Key(2), result=result), wide[:, :n])
+
+
+@pytest.mark.parametrize("name", ["sr16", "sr24"])
+def test_a_wide_product_of_several_tiles_is_its_parts(name: str) -> None:
+    product, accumulator, result = ARITHMETICS[name]
+    a, b = _whole(3, 140, 1050)  # 512 columns a tile, 128 terms a block
+    wide = cpu.matmul(a, b, product, accumulator, Key(2), result=result)
+    for first, last in [(0, 512), (500, 530), (511, 513), (1000, 1050), (1049, 1050)]:
+        part = cpu.matmul(a, b[:, first:last], product, accumulator, Key(2), origin=(0, first))
+        assert_same(part, wide[:, first:last])
+
+
+@pytest.mark.parametrize("name", ["sr16", "sr24"])
+def test_rows_and_columns_are_counted_in_32_bits(name: str) -> None:
+    product, accumulator, _ = ARITHMETICS[name]
+    a, b = _whole(40, 9, 40)
+    before = 2**32 - 20
+    across = cpu.matmul(a, b, product, accumulator, Key(2), origin=(before, before))
+    assert_same(across[20:, 20:], cpu.matmul(a[20:], b[:, 20:], product, accumulator, Key(2)))
+    narrow = cpu.matmul(a, b[:, 18:23], product, accumulator, Key(2), origin=(before, before + 18))
+    assert_same(narrow, across[:, 18:23])
 
 
 @pytest.mark.parametrize("name", ["nearest", "sr16"])

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emunum.formats import Accumulator, Cast
-from emunum.kernels.contract import Extent, Operation
+from emunum.kernels.contract import LANES, Extent, Operation
 from emunum.kernels.cpu import patches
 from emunum.kernels.cpu.calls import Array, Counts, key_words
 from emunum.kernels.cpu.conversions import measure
@@ -219,7 +219,9 @@ def _weights(dy: Any, x: Any, window: Window, dtype: Any, multiply: Callable[...
     entries, per_image = x.shape[1] * window.kernel[0] * window.kernel[1], places[0] * places[1]
     dw = np.empty((outputs, entries), dtype)
     rows, columns = max(_MOST_ERRORS // (images * per_image), 1), max(_SLAB // (images * per_image), 1)
-    columns = -(-entries // -(-entries // columns))  # slabs of one size
+    lanes = LANES if columns >= LANES else 1
+    slabs = -(-entries // (columns - columns % lanes))
+    columns = -(-entries // (slabs * lanes)) * lanes  # slabs of one size, in whole vectors
     for o in range(0, outputs, rows):
         left = np.ascontiguousarray(dy[:, o : o + rows].swapaxes(0, 1)).reshape(-1, images * per_image)
         for k0 in range(0, entries, columns):

@@ -11,11 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from emunum.kernels.contract import RESULT_BLOCK
+from emunum.kernels.contract import LANES, RESULT_BLOCK
 from emunum.kernels.cpu.bits import right
 from emunum.kernels.cpu.compile import compiled, inlined, widest_vectors
-from emunum.kernels.cpu.philox import draw_of, philox
-from emunum.kernels.cpu.rounding import limited, product, round_value, total, uses_draw, zero_like
+from emunum.kernels.cpu.philox import draw_of, philox, philox_16_columns, philox_16_rows
+from emunum.kernels.cpu.rounding import (
+    counts_events,
+    limited,
+    product,
+    round_value,
+    total,
+    uses_draw,
+    zero_like,
+)
+from emunum.kernels.cpu.stack import on_stack
 
 _NONE = np.uint32(0)
 
@@ -93,20 +102,29 @@ def call_of(i: Any, j: Any, block: Any, place: Any, level: Any) -> Any:
 
 @inlined
 def scratch(columns: Any) -> Any:
-    """Room for the words of a call for each column."""
-    return np.empty(4 * columns, np.uint32)
+    """Room for the words of a call for each column, and for those that make whole vectors of them."""
+    return np.empty(4 * whole(columns), np.uint32)
+
+
+@inlined
+def whole(columns: Any) -> Any:
+    """Return the lanes of the vectors that hold so many columns."""
+    return (columns + LANES - 1) // LANES * LANES
 
 
 @inlined
 def fill(words: Any, i: Any, c0: Any, step: Any, level: Any, place: Any) -> None:
-    """Write the words of the Philox calls of row i at a step and level; see contract/counters.py."""
+    """Write the words of the Philox calls of row i at a step and level: those of `call_of`."""
+    column0, column_i, column_j, row0, row_i, row_j, operation, k0, k1 = place
+    column, row = column0 + i * column_i + c0 * column_j, row0 + i * row_i + c0 * row_j
+    operation, step = np.uint32(operation + np.uint32(256 * level)), np.uint32(step)
     columns = words.size // 4
-    second, third, fourth = np.uint64(columns), np.uint64(2 * columns), np.uint64(3 * columns)
-    for j in range(columns):
-        n = np.uint64(j)
-        words[n], words[n + second], words[n + third], words[n + fourth] = call_of(
-            i, c0 + j, step, place, level
-        )
+    if column_j:  # one of the two is 1
+        for j in range(0, columns, LANES):
+            philox_16_columns(words, j, columns, column + j, row, step, operation, k0, k1)
+    else:
+        for j in range(0, columns, LANES):
+            philox_16_rows(words, j, columns, column, row + j, step, operation, k0, k1)
 
 
 @inlined
@@ -122,7 +140,7 @@ def draw_at(draws: Any, j: Any, to: Any, width: Any, drop: Any) -> Any:
     if uses_draw(to):
         words, begin, up = draws
         mask = np.uint32(0xFFFFFFFF) if width == 32 else np.uint32(0xFFFF)
-        return right(np.uint32(right(words[begin + np.uint64(j)], up) & mask), drop)
+        return np.uint32(right(words[begin + np.uint64(j)], np.uint32(up + drop)) & right(mask, drop))
     return np.uint32(0)
 
 
@@ -138,6 +156,11 @@ def term_draws(
     return draws_of(words, index, width), draws_of(words, index + 1, width)
 
 
+_TILE_COLUMNS = 512
+_TILE_WORDS = 4 * _TILE_COLUMNS
+"""A row of sums and its random words, which stay in the first-level cache."""
+
+
 @compiled
 def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> None:
     """As matmul_plain, where a rounding draws random bits."""
@@ -146,19 +169,33 @@ def matmul_random(a: Any, b: Any, out: Any, how: Any, place: Any, tile: Any) -> 
     r0, r1, c0, c1 = tile
     terms = a.shape[1]
     clear(out, tile)
+    sums, room = on_stack(np.float32, _TILE_COLUMNS), on_stack(np.uint32, _TILE_WORDS)
+    counting = counts_events(to_product) or counts_events(to_sum)
     for k0 in range(0, terms, _BLOCK_TERMS):  # which terms that share a call never straddle
         k1 = min(k0 + _BLOCK_TERMS, terms)
-        for j0 in range(c0, c1, _BLOCK_COLUMNS):
-            j1 = min(j0 + _BLOCK_COLUMNS, c1)
-            words = scratch(j1 - j0)
+        for j0 in range(c0, c1, _TILE_COLUMNS):
+            columns = min(_TILE_COLUMNS, c1 - j0)
+            # Columns that fill no whole vectors take some before them along, whose sums are thrown away.
+            before = whole(columns) - columns
+            if counting or before > j0:
+                before = 0
+            first, lanes = j0 - before, columns + before
+            words = room[: 4 * whole(columns)]
+            for j in range(before):
+                sums[j] = np.float32(0.0)
+            own = sums[before:lanes]
             for i in range(r0, r1):
-                row = out[i][j0:j1]
+                row = out[i][j0 : j0 + columns]
+                for j in range(columns):
+                    own[j] = row[j]
                 for k in range(k0, k1):
-                    p, s = term_draws(words, i, j0, k, width, place, to_product, to_sum)
-                    ak, bk = a[i, k], b[k][j0:j1]
-                    for j in range(j1 - j0):
+                    p, s = term_draws(words, i, first, k, width, place, to_product, to_sum)
+                    ak, bk = a[i, k], b[k][first : first + lanes]
+                    for j in range(lanes):
                         term = product(ak, bk[j], to_product, draw_at(p, j, to_product, width, product_drop))
-                        row[j] = total(row[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+                        sums[j] = total(sums[j], term, to_sum, draw_at(s, j, to_sum, width, drop))
+                for j in range(columns):
+                    row[j] = own[j]
 
 
 @compiled

@@ -28,12 +28,12 @@ def _round_by_offset(x: Any, residual: Any, to: Any, draw: Any) -> Any:
     # 3. The bits cut at 24: one less where the rest is negative, which then counts from there.
     below = rest < np.float32(0.0)
     word = np.uint32(bits_of(lifted) - np.uint32(below))
-    # 4. The mode: add something below the quantum, then cut.
+    # 4. The mode: add something below the quantum, then cut. A NaN stays as it is.
     rounded = float_of(cut_bits(word, rest, below, bits, to, draw)) - offset
-    # 5. Overflow, as above.
+    rounded = rounded if magnitude <= np.float32(np.inf) else magnitude
+    # 5. Overflow, as above; then the sign.
     rounded = to.overflow if rounded > to.max else rounded
-    rounded = float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN)))
-    return rounded if magnitude <= np.float32(np.inf) else x
+    return float_of(np.uint32(bits_of(rounded) | np.uint32(bits & _SIGN)))
 
 
 def lift(magnitude: Any, rest: Any, to: Any) -> Any:
