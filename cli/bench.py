@@ -23,8 +23,14 @@ Row = dict[str, Any]
     "emunum bench train",
 )
 @click.option("--only", metavar="TEXT", help="Only cases whose name contains TEXT, and their references.")
-@click.option("--size", type=click.IntRange(1), default=512, help="Matrices are SIZE x SIZE.")
+@click.option(
+    "--size",
+    type=click.IntRange(1),
+    show_default="512; 4096 where the CPU does not compute",
+    help="Matrices are SIZE x SIZE.",
+)
 @click.option("--repeats", type=click.IntRange(1), default=7, help="Timed calls of each case.")
+@options.backend()
 @click.option("--threads", type=click.IntRange(1), show_default="all cores", help="Threads to use.")
 @click.option("--quick", is_flag=True, help="A few cases, small arrays, 3 repeats: no measurement.")
 @click.option("--list", "only_list", is_flag=True, help="Print the names of the cases and stop.")
@@ -33,8 +39,9 @@ Row = dict[str, Any]
 def command(
     ctx: click.Context,
     only: str | None,
-    size: int,
+    size: int | None,
     repeats: int,
+    backend: str | None,
     threads: int | None,
     quick: bool,
     only_list: bool,
@@ -45,34 +52,39 @@ def command(
     Cases take turns in one process; rates are medians. The limit of casts and codes is the bandwidth of a
     float32 copy of the same run, that of products in index order the rate of a loop of simple vector
     instructions over the instructions that a multiply-add takes in the compiled kernel. '-': not known.
+    With --backend, the same of its kernels, beside the device's own float32 product.
     BLAS and other libraries use their own threads. Everything takes some minutes: see --only.
     """
     if ctx.invoked_subcommand is not None:
         _require_nothing(ctx)
         return
     from emunum.experiments import bench
+    from emunum.experiments.records import computed_on
+    from emunum.kernels.backends import DEFAULT, backend_named
     from emunum.kernels.cpu import get_threads, set_threads
 
     set_threads(threads)
-    selected = bench.cases(size=64, elements=1 << 16) if quick else bench.cases(size=size)
+    chosen = backend_named(backend or DEFAULT)
+    selected = bench.cases(chosen, size=64 if quick else size, elements=1 << 16 if quick else None)
     repeats = 3 if quick else repeats
     if only:
         selected = bench.chosen(selected, only)
         if not selected:
             raise click.UsageError(f"--only {only!r} matches no case; 'emunum bench --list' lists them.")
     elif quick:
-        selected = [case for case in selected if case.name in bench.QUICK]
+        selected = [case for case in selected if case.name in bench.QUICK] or selected
     if only_list:
         click.echo("\n".join(case.name for case in selected))
         return
     with Progress(console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("measuring (kernels compile first)", total=len(selected) * (repeats + 2))
         rows, missing = bench.measure(selected, repeats=repeats, on_step=lambda: progress.advance(task))
+    facts: Row = {"backend": chosen.NAME, "device": chosen.device()}
     if as_json:
-        facts = {"threads": get_threads(), "repeats": repeats, "not_installed": missing, "rows": rows}
+        facts = facts | {"threads": get_threads(), "repeats": repeats, "not_installed": missing, "rows": rows}
         click.echo(json.dumps(facts, indent=2))
     else:
-        _print(rows, get_threads())
+        _print(rows, computed_on(facts | {"threads": get_threads()}))
         if missing:
             click.echo(f"not installed, and so not measured: {', '.join(missing)}")
 
@@ -156,7 +168,7 @@ def _print_training(rows: list[Row], facts: Row) -> None:
     Console(width=None if Console().is_terminal else 180).print(table)
 
 
-def _print(rows: list[Row], threads: int) -> None:
+def _print(rows: list[Row], where: str) -> None:
     console = Console(width=None if Console().is_terminal else 160)
     for group in dict.fromkeys(row["group"] for row in rows):
         own = [row for row in rows if row["group"] == group]
@@ -164,7 +176,7 @@ def _print(rows: list[Row], threads: int) -> None:
         alike = len(references) == 1
         ratio = f"ratio to {next(iter(references))}" if alike else "ratio to reference"
         unit = own[-1]["unit"]
-        table = Table(title=f"{group}: {unit}, {threads} threads")
+        table = Table(title=f"{group}: {unit}, {where}")
         table.add_column("case")
         for column in ("median", "slowest", "fastest", ratio, "limit", "share of limit"):
             table.add_column(column, justify="right")

@@ -22,6 +22,7 @@ from emunum.experiments.storage import Storage
 from emunum.experiments.tracking import Tracker, Untracked
 from emunum.experiments.train import DivergedError, Training
 from emunum.kernels import cpu
+from emunum.kernels.backends import BackendMemoryError
 from emunum.kernels.cpu import get_threads
 from emunum.nn.layers import trained
 
@@ -78,6 +79,8 @@ def execute(
         except DivergedError as error:
             status, reason = "diverged", str(error)
         measured = training.metrics()
+    except BackendMemoryError as error:
+        raise error.for_batch(config.batch_size) from None
     except KeyboardInterrupt as error:
         epochs = min(training.state.epoch if training else 1, config.epochs)
         status, reason = (

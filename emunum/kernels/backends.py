@@ -30,6 +30,35 @@ class BackendError(RuntimeError):
     """A backend cannot compute on this machine; the message is a line that says why, and what helps."""
 
 
+class BackendMemoryError(BackendError):
+    """An array does not fit on the device: `needed` bytes, `free` of `total` being left."""
+
+    def __init__(self, name: str, needed: int, free: int, total: int) -> None:
+        self.needed, self.free, self.total = needed, free, total
+        super().__init__(
+            f"{name} is out of memory: an array of {_mib(needed)} is needed, and {_mib(free)} of "
+            f"{_mib(total)} are left."
+        )
+
+    def for_batch(self, batch: int) -> BackendError:
+        """Return the error with the largest power of two of samples, below `batch`, that should fit.
+
+        All that was in use, and the array, are taken to grow with the batch, up to nine tenths of the device.
+        """
+        share = 0.9 * self.total / (self.total - self.free + self.needed)
+        fitting = int(batch * min(share, 0.99))
+        if fitting == 0:
+            return BackendError(
+                f"{self} A batch of {batch} is too much for it: choose another model or device."
+            )
+        fitting = 1 << (fitting.bit_length() - 1)
+        return BackendError(f"{self} A batch of {fitting} should fit: --batch-size {fitting}.")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB"
+
+
 def backend_named(name: str) -> ModuleType:
     """Return the backend called `name`.
 

@@ -12,7 +12,7 @@ def test_the_quick_bench_is_json_and_nothing_else(emunum):
     result = emunum("bench", "--quick", "--json")
     facts = json.loads(result.out, parse_constant=lambda constant: pytest.fail(f"{constant} is no JSON"))
     assert result.code == 0
-    assert set(facts) == {"threads", "repeats", "not_installed", "rows"}
+    assert set(facts) == {"backend", "device", "threads", "repeats", "not_installed", "rows"}
     rows = facts["rows"]
     left_out = {name for name in bench.QUICK if name.split()[0] in facts["not_installed"]}
     assert {row["name"] for row in rows} == set(bench.QUICK) - left_out
@@ -50,10 +50,10 @@ def test_references_that_differ_have_a_column(emunum, monkeypatch):
         )
 
     cases = [case("a", "a"), case("b", "a"), case("c", "b")]
-    monkeypatch.setattr(bench, "cases", lambda **_: cases)
+    monkeypatch.setattr(bench, "cases", lambda *_, **__: cases)
     lines = emunum("bench").out.splitlines()
     assert [line.split("│")[-2].strip() for line in lines if "│" in line] == ["a", "a", "b"]
-    monkeypatch.setattr(bench, "cases", lambda **_: cases[:2])
+    monkeypatch.setattr(bench, "cases", lambda *_, **__: cases[:2])
     out = emunum("bench").out
     assert "ratio to a" in out
     assert "reference" not in out
@@ -87,7 +87,7 @@ def test_what_is_stopped_prints_nothing_half(emunum, monkeypatch, as_json):
             raise KeyboardInterrupt
 
     case = bench.Case(group="g", name="x", work=1, unit="u", prepare=lambda: call, reference="x")
-    monkeypatch.setattr(bench, "cases", lambda **_: [case])
+    monkeypatch.setattr(bench, "cases", lambda *_, **__: [case])
     result = emunum("bench", "--only", "x", *(["--json"] if as_json else []))
     assert (result.code, result.out) == (130, "")
     assert result.err.splitlines()[-1] == "emunum: stopped."
@@ -109,7 +109,7 @@ def test_the_table_of_training_says_from_how_many_steps(emunum, monkeypatch):
         "epoch_s": 105.5, "ratio_to_pytorch": None, "peak_bytes": 123_000_000, "inside": 0.914,
         "slowest": {"convolve": 0.5, "cast": 0.25},
     }  # fmt: skip
-    monkeypatch.setattr("emunum.experiments.bench.training.measure", lambda **_: ([row], ["torch"]))
+    monkeypatch.setattr("emunum.experiments.bench.training.measure", lambda *_, **__: ([row], ["torch"]))
     lines = emunum("bench", "train").out.splitlines()
     assert lines[0].strip() == "An epoch of 54,000 images in batches of 256, from 3 steps, 2 threads"
     [line] = [line for line in lines if "full e4m3 nearest" in line]

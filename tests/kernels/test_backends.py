@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from device_arrays import backend
 
+from emunum.experiments.defaults import configure
+from emunum.experiments.run import execute
 from emunum.kernels import cpu
-from emunum.kernels.backends import NAMES, BackendError, backend_named, found
+from emunum.kernels.backends import NAMES, BackendError, BackendMemoryError, backend_named, found
 
 HOME = "emunum.kernels.cuda"
 
@@ -72,3 +74,24 @@ def test_the_cpu_is_named_as_the_system_names_it():
         assert cpu.device() == names[0]
     else:  # some architectures have no such line
         assert cpu.device() != ""
+
+
+def test_out_of_memory_says_what_was_needed_and_which_batch_should_fit():
+    error = BackendMemoryError("a GPU", needed=6 << 30, free=1 << 30, total=8 << 30)
+    said = "a GPU is out of memory: an array of 6,144 MiB is needed, and 1,024 MiB of 8,192 MiB are left."
+    assert str(error) == said
+    # 7 GiB in use and 6 needed: 13 GiB for a batch of 256; 0.9 times 8 GiB hold 141 of it, and so 128.
+    assert str(error.for_batch(256)) == f"{said} A batch of 128 should fit: --batch-size 128."
+    assert (
+        str(error.for_batch(1)) == f"{said} A batch of 1 is too much for it: choose another model or device."
+    )
+
+
+def test_a_run_out_of_memory_names_the_batch_that_should_fit(monkeypatch):
+    def out_of_memory(*args, **options):
+        raise BackendMemoryError("a GPU", needed=1 << 20, free=0, total=1 << 20)
+
+    device = backend("device")
+    monkeypatch.setattr(device, "matmul", out_of_memory)
+    with pytest.raises(BackendError, match=r"1 MiB is needed.* A batch of 8 should fit: --batch-size 8\.$"):
+        execute(configure(dataset="toy", batch_size=32), backend=device)

@@ -393,14 +393,3 @@ def test_events_are_refused_by_name() -> None:
         ValueError, match=r"events are counted on the CPU alone\. Leave --events or --backend out"
     ):
         cuda.add(x, x, to, KEY, counts=np.zeros(8, np.int64))
-
-
-def test_out_of_memory_says_what_was_needed_and_which_batch_would_fit() -> None:
-    error = devices.DeviceMemoryError("a GPU", needed=6 << 30, free=1 << 30, total=8 << 30)
-    assert (
-        str(error)
-        == "a GPU is out of memory: an array of 6,144 MiB is needed, and 1,024 MiB of 8,192 MiB are left."
-    )
-    # 7 GiB in use and 6 needed: 13 GiB for a batch of 256; 0.9 times 8 GiB hold 141 of it, and so 128.
-    assert error.fitting(256) == 128
-    assert devices.DeviceMemoryError("a GPU", 1, 0, 1 << 30).fitting(1) == 1

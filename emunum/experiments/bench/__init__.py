@@ -7,10 +7,14 @@ simple instructions. A case says what a unit of its work takes of one of them.
 
 from __future__ import annotations
 
+from types import ModuleType
+
+from emunum.experiments.bench import elsewhere
 from emunum.experiments.bench.case import Case, MissingPeerError, measure
 from emunum.experiments.bench.casts import cast_cases
 from emunum.experiments.bench.peers import cast_peers, matmul_peers
 from emunum.experiments.bench.products import matmul_cases, skinny_cases, thread_cases
+from emunum.kernels import cpu
 
 __all__ = ["QUICK", "Case", "MissingPeerError", "cases", "chosen", "measure"]
 
@@ -35,11 +39,15 @@ QUICK = (
 """The names of a few cases of every kind, for a smoke test."""
 
 
-def cases(*, size: int = 512, elements: int = 1 << 24) -> list[Case]:
+def cases(backend: ModuleType = cpu, *, size: int | None = None, elements: int | None = None) -> list[Case]:
     """Return the cases: casts of `elements` numbers, products of `size` x `size` matrices and their like.
 
-    Nothing is computed yet: a case makes its operands when it is prepared.
+    Nothing is computed yet: a case makes its operands when it is prepared. Sizes are those that occupy the
+    CPU, or a larger device, for some tenths of a second at most.
     """
+    if backend is not cpu:
+        return elsewhere.cases(backend, size=size or 4096, elements=elements or 1 << 26)
+    size, elements = size or 512, elements or 1 << 24
     return [
         *cast_cases(elements),
         *cast_peers(elements),

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from emunum.kernels.backends import BackendError
+from emunum.kernels.backends import BackendError, BackendMemoryError
 from emunum.kernels.cuda.source import COMPILER_OPTIONS, source
 from emunum.kernels.cuda.structs import Struct
 
@@ -159,30 +159,7 @@ class Gpu:
         except out_of_memory:
             needed = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
             free, total = self._cupy.cuda.runtime.memGetInfo()
-            raise DeviceMemoryError(self.name, needed, free, total) from None
-
-
-class DeviceMemoryError(BackendError):
-    """An array does not fit on the device: `needed` bytes, `free` of `total` being left."""
-
-    def __init__(self, name: str, needed: int, free: int, total: int) -> None:
-        self.needed, self.free, self.total = needed, free, total
-        super().__init__(
-            f"{name} is out of memory: an array of {_mib(needed)} is needed, and {_mib(free)} of "
-            f"{_mib(total)} are left."
-        )
-
-    def fitting(self, batch: int) -> int:
-        """Return the largest power of two of samples, below `batch`, whose memory there would have been.
-
-        All that is in use but for a tenth of the device is taken to grow with the batch.
-        """
-        share = 0.9 * self.total / (self.total - self.free + self.needed)
-        return max(1 << max(int(batch * min(share, 0.99)).bit_length() - 1, 0), 1)
-
-
-def _mib(size: int) -> str:
-    return f"{size / 2**20:,.0f} MiB"
+            raise BackendMemoryError(self.name, needed, free, total) from None
 
 
 @cache
