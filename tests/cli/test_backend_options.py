@@ -14,6 +14,7 @@ from device_arrays import backend
 from emunum_cli.progress import TrainingProgress
 
 from emunum.experiments import images as studies
+from emunum.experiments.bench import training
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import read_options, read_record
 from emunum.kernels import backends, cpu
@@ -201,7 +202,10 @@ def test_a_row_of_the_image_study_is_trained_on_a_backend(
     assert json.loads(result.out)[0]["weights_sha256"] == found["weights_sha256"]
 
 
-def test_a_race_of_training_names_the_device(emunum: Command, fake: ModuleType) -> None:
+def test_a_race_of_training_names_the_device(
+    emunum: Command, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "CASES", training.CASES[:1])
     words = ["bench", "train", "--steps", 1, "--images", 2, "--batch-size", 2, "--backend", "cuda"]
     facts = json.loads(emunum(*words, "--json").out)
     assert (facts["backend"], facts["device"]) == ("cuda", "a stand-in")

@@ -25,7 +25,6 @@ RUNS = {
         "format": "e4m3",
     },
     "images, everything drawn": IMAGES | {"format": "e4m3", "rounding": "stochastic"},
-    "images, exact products": IMAGES | {"format": "e4m3", "policy": "mixed"},
     "images, integers": IMAGES | {"policy": "int8"},
 }
 SAME = ("weights_sha256", "test_loss", "test_accuracy", "final_step_loss")

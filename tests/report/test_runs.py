@@ -344,9 +344,8 @@ def test_the_gallery_has_the_first_thirty_or_those_a_seed_draws_or_the_errors(tr
     assert gallery_of(path, errors=True) == shown(wrong[:30])
     drawn = gallery_of(path, seed=5)
     assert drawn == shown(sorted(np.random.RandomState(5).permutation(719)[:30]))
-    assert drawn == gallery_of(path, seed=5) != gallery_of(path, seed=6)
     among = gallery_of(path, seed=5, errors=True)
-    assert among != gallery_of(path, errors=True)
+    assert among != shown(wrong[:30])
     assert all(below.startswith("\u00d7") for below, _ in among)
 
 

@@ -33,7 +33,7 @@ _NUMBER_BYTES, _CALL_BYTES = 4, 16
 _BRANCH = re.compile(r"j[a-z]+$")
 _LABEL = re.compile(r"(\.?L[\w.$]+):")
 _INSTRUCTION = re.compile(r"\s+([a-z][a-z0-9]*)\s*(.*)$")
-_STORE = re.compile(r"%(?P<register>[xyz]mm)\d+, ?[-\w]*\((?!%rsp)[^()]*\)( ?\{%k\d\})?$")
+_STORE = re.compile(r"%(?P<register>[xyz]mm)\d+, ?[-\w]*\((?!%rsp\))[^()]*\)( ?\{%k\d\})?$")
 _REGISTER_BYTES = {"xmm": 16, "ymm": 32, "zmm": 64}
 _ONE_NUMBER = {"vmovss": 4, "vmovd": 4, "vmovsd": 8, "vmovq": 8}
 _HALF, _QUARTER = re.compile(r"vpmovu?s?(qd|dw|wb)$"), re.compile(r"vpmovu?s?(qw|db)$")
@@ -46,7 +46,7 @@ class Loop(NamedTuple):
     """Vector instructions an iteration: arithmetic, comparisons, shuffles, masks. Moves and broadcasts
     from memory are left out, for they do not go through the units that compute."""
     stored_bytes: int
-    """What an iteration writes (not counting the stack): the elements it makes, however it is unrolled."""
+    """What an iteration writes to arrays, not what it puts aside: the elements it makes, however unrolled."""
     width: int
     """Bytes of the widest register it stores from."""
     philox: bool
