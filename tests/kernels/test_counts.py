@@ -499,8 +499,12 @@ def test_a_tensor_core_rounds_once_a_block() -> None:
 
 
 def quick(mode: Any) -> Any:
-    """The mode, as an exhaustive case where it is variant B or C of stochastic rounding: slow to compile."""
-    return pytest.param(mode, marks=pytest.mark.exhaustive) if str(mode)[-2:] in ("_b", "_c") else mode
+    """The mode, as an exhaustive case unless it is one of two: each has to be compiled in every order.
+
+    What the others compute while they count is compared with the ledgers above.
+    """
+    always = str(mode) in ("nearest_even", "stochastic")
+    return mode if always else pytest.param(mode, marks=pytest.mark.exhaustive)
 
 
 @pytest.mark.parametrize("order", [*ORDERS, "tensor_core:v100"])
@@ -518,8 +522,8 @@ def test_counting_changes_no_bit_of_a_product(mode: Any, order: str) -> None:
             assert_array_equal(counted.view(np.uint32), silent.view(np.uint32))
 
 
-FORMATS = ("float32", "q4.4", "binary8p4se")
-MORE = ("e4m3", "e5m2", "e4m3fnuz", "float16_ftz", "bfloat16")
+FORMATS = ("q4.4",)
+MORE = ("float32", "binary8p4se", "e4m3", "e5m2", "e4m3fnuz", "float16_ftz", "bfloat16")
 """Formats whose kernels take long to compile, and differ little from those of FORMATS."""
 
 
