@@ -22,8 +22,6 @@ inline void atomicAdd(T* at, T value) { *at += value; }
 template <class T>
 inline void atomicOr(T* at, T value) { *at |= value; }
 template <class T>
-inline void atomicMin(T* at, T value) { *at = value < *at ? value : *at; }
-template <class T>
 inline void atomicMax(T* at, T value) { *at = value > *at ? value : *at; }
 
 // A block's threads are contexts that take turns: each runs up to the barrier, then the next one does.

@@ -40,14 +40,29 @@ def cast(x: Any, to: Cast, key: Key, *, out: Array | None = None, counts: None =
 
 def measure(x: Array) -> Extent:
     """Return an extent that holds every finite value of x. This waits for the device."""
-    source = flat(x)
-    found = current().asarray(np.array([0, 255, 0], np.uint32))
-    each("measure", min(source.size, 256 * _MEASURING_BLOCKS), (source, np.uint64(source.size), found))
-    fractions, least, greatest = (int(number) for number in current().host(found))
+    return _measured(x)[0]
+
+
+def measured(a: Array, b: Array) -> tuple[Extent, Extent]:
+    """Return the extents of two arrays, waiting for the device once."""
+    of_a, of_b = _measured(a, b)
+    return of_a, of_b
+
+
+def _measured(*arrays: Array) -> list[Extent]:
+    found = current().zeros((len(arrays), 3), np.uint32)
+    for index, x in enumerate(arrays):
+        source = flat(x)
+        arguments = (source, np.uint64(source.size), found, np.uint32(index))
+        each("measure", min(source.size, 256 * _MEASURING_BLOCKS), arguments)
+    return [_extent(*map(int, row)) for row in current().host(found)]
+
+
+def _extent(fractions: int, from_255: int, greatest: int) -> Extent:
     if greatest == 0:
         return Extent(1, 0, 1)
     trailing = (fractions & -fractions).bit_length() - 1 if fractions else 23
-    return Extent(24 - trailing, least - 150 + trailing, greatest - 126)
+    return Extent(24 - trailing, 255 - from_255 - 150 + trailing, greatest - 126)
 
 
 def encode(x: Array, format: Format) -> Array:

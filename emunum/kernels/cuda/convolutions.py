@@ -13,7 +13,7 @@ import numpy as np
 from emunum.formats import Accumulator, Cast
 from emunum.kernels.contract import Extent, Operation
 from emunum.kernels.cuda.calls import Array, flat, place_of, require_no_counts
-from emunum.kernels.cuda.conversions import measure
+from emunum.kernels.cuda.conversions import measured
 from emunum.kernels.cuda.devices import current
 from emunum.kernels.cuda.pooling import require_small, window_struct
 from emunum.kernels.cuda.products import (
@@ -47,7 +47,7 @@ def convolve(
     """y[n, o, oh, ow] = sum over (c, r, s) of w[o, c, r, s] x[n, c, oh stride + r - padding, ...]."""
     require_no_counts(counts)
     x, w = _on_device(x), _on_device(w)
-    order = order_struct(product, accumulator, measure(w), measure(x), w.size // len(w))
+    order = order_struct(product, accumulator, *measured(w, x), w.size // len(w))
     place = place_of((0, 0), Operation.MATMUL, key)
     return _correlate(x, w, window, np.float32, order, place, accumulator)
 
@@ -64,7 +64,7 @@ def convolve_weights(
     """dw[o, c, r, s] = sum over (n, oh, ow) of dy[n, o, oh, ow] x[n, c, oh stride + r - padding, ...]."""
     require_no_counts(counts)
     dy, x = _on_device(dy), _on_device(x)
-    order = order_struct(product, accumulator, measure(dy), measure(x), _places(dy))
+    order = order_struct(product, accumulator, *measured(dy, x), _places(dy))
     place = place_of((0, 0), Operation.MATMUL, key)
     return _weights(dy, x, window, np.float32, order, place, accumulator)
 
@@ -82,7 +82,7 @@ def convolve_input(
     """Return the gradient of x, of this shape (N, C, H, W)."""
     require_no_counts(counts)
     dy, w = _on_device(dy), _on_device(w)
-    order = order_struct(product, accumulator, measure(w), measure(dy), len(w))
+    order = order_struct(product, accumulator, *measured(w, dy), len(w))
     own = Extent.of(accumulator.last.format)
     fold = order_struct(None, accumulator, ONE, own, window.kernel[0] * window.kernel[1])
 

@@ -10,7 +10,7 @@ from emunum.formats import Accumulator, Cast, Order
 from emunum.kernels import contract
 from emunum.kernels.contract import Extent, Operation
 from emunum.kernels.cuda.calls import ANY, LIMIT, Array, each, place_of, require_no_counts
-from emunum.kernels.cuda.conversions import measure
+from emunum.kernels.cuda.conversions import measure, measured
 from emunum.kernels.cuda.devices import current
 from emunum.kernels.cuda.structs import Struct, lowered_struct, struct
 from emunum.kernels.random import Key
@@ -39,7 +39,7 @@ def matmul(
     summation = accumulator if isinstance(accumulator, Accumulator) else Accumulator(cast=accumulator)
     (rows, terms), columns = a.shape, b.shape[1]
     left, right = (current().asarray(operand) for operand in (a, b))
-    order = order_struct(product, summation, *(extents or (measure(left), measure(right))), terms)
+    order = order_struct(product, summation, *(extents or measured(left, right)), terms)
     out = current().empty((rows, columns), np.float32)
     place = place_of(origin, operation, key)
     multiply(order, matrix(left), matrix(right), matrix(out), (rows, columns, terms), place, summation)

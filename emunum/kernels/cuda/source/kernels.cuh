@@ -172,10 +172,11 @@ KERNEL decode(const C* codes, float* out, u64 size, CodeLayout layout) {
     if (n < size) out[n] = layout.value_of(u32(codes[n]));
 }
 
-// found = (significand bits or'ed, least, greatest exponent field) of the finite nonzero numbers.
-KERNEL measure(const float* x, u64 size, u32* found) {
+// found[3 index..] = (significand bits or'ed, 255 less the least, the greatest exponent field) of the finite nonzero
+// numbers, where zeros were.
+KERNEL measure(const float* x, u64 size, u32* found, u32 index) {
     __shared__ u32 part[3];
-    if (threadIdx.x == 0) part[0] = 0, part[1] = 255, part[2] = 0;
+    if (threadIdx.x == 0) part[0] = part[1] = part[2] = 0;
     __syncthreads();
     u32 fractions = 0, least = 255, greatest = 0;
     for (u64 n = thread_number(); n < size; n += u64(gridDim.x) * blockDim.x) {
@@ -185,13 +186,13 @@ KERNEL measure(const float* x, u64 size, u32* found) {
         fractions |= magnitude & FRACTION32, least = smaller(least, field), greatest = larger(greatest, field);
     }
     atomicOr(&part[0], fractions);
-    atomicMin(&part[1], least);
+    atomicMax(&part[1], 255 - least);
     atomicMax(&part[2], greatest);
     __syncthreads();
     if (threadIdx.x != 0) return;
-    atomicOr(&found[0], part[0]);
-    atomicMin(&found[1], part[1]);
-    atomicMax(&found[2], part[2]);
+    atomicOr(&found[3 * index], part[0]);
+    atomicMax(&found[3 * index + 1], part[1]);
+    atomicMax(&found[3 * index + 2], part[2]);
 }
 
 // ------------------------------------------------------------------------------------------------------------
