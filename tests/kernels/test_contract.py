@@ -109,28 +109,28 @@ casts_to_anything = any_cast().filter(lambda to: to.random_bits + to.format.prec
 casts_to_small = any_cast(small_formats)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(small_formats, small_formats, st.one_of(casts_to_small, casts_to_anything), seeds)
 def test_products_of_two_small_formats_are_rounded_once(a: Format, b: Format, to: Cast, seed: int) -> None:
     x, y = _pairs(values(a), values(b), seed)
     _check_product(x, y, to, lower_product(to, Extent.of(a), Extent.of(b)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(small_formats, small_formats, st.one_of(casts_to_small, casts_to_anything), seeds)
 def test_sums_of_two_small_formats_are_rounded_once(a: Format, b: Format, to: Cast, seed: int) -> None:
     x, y = _pairs(values(a), values(b), seed)
     _check_sum(x, y, to, lower_sum(to, Extent.of(a), Extent.of(b)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(small_formats, any_cast(small_formats), seeds)
 def test_sums_of_an_accumulator_and_a_product_are_rounded_once(b: Format, to: Cast, seed: int) -> None:
     x, y = _pairs(values(to.format), values(b), seed)
     _check_sum(x, y, to, lower_sum(to, Extent.of(to.format), Extent.of(b)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(formats, formats, casts_to_anything, seeds)
 def test_operands_of_any_two_formats_are_rounded_once(a: Format, b: Format, to: Cast, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -140,7 +140,7 @@ def test_operands_of_any_two_formats_are_rounded_once(a: Format, b: Format, to: 
     _check_sum(x, y, to, lower_sum(to, Extent.of(a), Extent.of(b)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(formats, casts_to_anything, seeds)
 def test_near_ties_of_any_format_in_any_format_are_rounded_once(a: Format, to: Cast, seed: int) -> None:
     x, y = near_half_ulps(a, 400, seed)

@@ -465,7 +465,7 @@ def test_elementwise_counters_are_the_ledgers() -> None:
     rng = np.random.default_rng(3)
     x, y = (rng.integers(-40, 41, 300) * 2.0 ** rng.integers(-10, 5, 300) for _ in range(2))
     x, y = x.astype(F32), y.astype(F32)
-    for to in (cast("e4m3"), cast("e5m2", "toward_zero"), cast("float16_ftz", "up"), cast("q4.4"), WRAPPING):
+    for to in (cast("e4m3"), cast("float16_ftz", "up"), WRAPPING):
         for operation in ("cast", "add", "subtract", "multiply"):
             ledger, counts = Ledger(), _new()
             _run(operation, [x] if operation == "cast" else [x, y], to, counts)

@@ -229,7 +229,7 @@ any_cast = st.builds(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(
     order=st.sampled_from(ORDERS),
     product=st.none() | any_cast,
