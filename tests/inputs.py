@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from emunum.formats import MODES as BY_NAME
@@ -47,6 +49,13 @@ def overflows(format: Format) -> tuple[str, ...]:
 
 
 SPECIALS = np.array([0.0, -0.0, np.inf, -np.inf, np.nan], F32)
+
+
+def thinned(cases: Iterable[Any], keep: int = 2) -> list[Any]:
+    """Every keep-th case as it is, the others among the exhaustive tests: each has kernels to compile."""
+    return [
+        pytest.param(case, marks=pytest.mark.exhaustive) if n % keep else case for n, case in enumerate(cases)
+    ]
 
 
 def cast(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from inputs import SPECIALS, cast
+from inputs import SPECIALS, cast, thinned
 from oracles import SCALED_ADD_PRODUCT, SCALED_ADD_SUM, SUBTRACT, assert_same, element_draws
 
 from emunum import set_threads
@@ -39,7 +39,7 @@ def exactly(y, alpha, x, to):
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", thinned(FORMATS))
 def test_a_moved_average_rounds_three_times(name, rounding):
     to = cast(name, rounding)
     y, x = np.append(numbers(700, 1), SPECIALS[::-1]), np.append(numbers(700, 2), SPECIALS)

@@ -43,6 +43,7 @@ from inputs import (
     seeds,
     shortened,
     some_values,
+    thinned,
     values,
 )
 from numpy.testing import assert_array_equal
@@ -155,7 +156,7 @@ def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(
 EVERY_FORMAT = [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES]
 
 
-@pytest.mark.parametrize("name", EVERY_FORMAT)
+@pytest.mark.parametrize("name", thinned(EVERY_FORMAT))
 @pytest.mark.parametrize("mode", ["nearest", "down", "stochastic"])
 def test_auto_is_ieee_where_there_are_infinities_and_else_saturates(name: str, mode: str) -> None:
     format = Format.from_name(name)
