@@ -23,8 +23,13 @@ def tiny(monkeypatch):
     configs = [replace(TINY, policy="input", **own) for own in options]
     configs.append(replace(TINY, policy="mixed", format="e4m3"))
     rows = tuple(
-        studies.Row(name=name, level="published" if name[0] == "i" else "emulated", config=config)
-        for name, config in zip(NAMES, configs, strict=True)
+        studies.Row(
+            name=name,
+            level="published" if answered else "emulated",
+            config=config,
+            answered=answered,
+        )
+        for name, config, answered in zip(NAMES, configs, ("float32", "float16", "int8", None), strict=True)
     )
     study = studies.Study(name="images", rows=rows, published=studies.images().published)
     monkeypatch.setitem(studies.STUDIES, "images", lambda: study)
@@ -43,7 +48,7 @@ def test_the_table_has_the_published_numbers_and_says_what_has_no_record(emunum,
     cells = [cell.strip() for cell in line.split("│")]
     assert {"toward_zero", "98.80", "98.69", "0.0382", "58"} <= set(cells)
     words = " ".join(result.out.split())
-    assert "No record yet: input-float32, input-float16, input-int8, input-float32-augmented," in words
+    assert "No record yet: input-float32, input-float16, input-int8, input-float32-stepped," in words
     assert result.out.splitlines()[-1] == (
         "To make one: emunum reproduce images --rerun input-float32 --append"
     )
