@@ -39,7 +39,7 @@ def exactly(y, alpha, x, to):
 
 
 @pytest.mark.parametrize("rounding", ROUNDINGS)
-@pytest.mark.parametrize("name", thinned(FORMATS))
+@pytest.mark.parametrize("name", thinned(FORMATS, 3))
 def test_a_moved_average_rounds_three_times(name, rounding):
     to = cast(name, rounding)
     y, x = np.append(numbers(700, 1), SPECIALS[::-1]), np.append(numbers(700, 2), SPECIALS)

@@ -156,7 +156,7 @@ def test_casting_stochastically_is_gfloats_with_the_draws_of_the_layout(
 EVERY_FORMAT = [*ALL_NAMED, *ODD_WIDTHS, *NEW_FAMILIES]
 
 
-@pytest.mark.parametrize("name", thinned(EVERY_FORMAT))
+@pytest.mark.parametrize("name", thinned(EVERY_FORMAT, 4))
 @pytest.mark.parametrize("mode", ["nearest", "down", "stochastic"])
 def test_auto_is_ieee_where_there_are_infinities_and_else_saturates(name: str, mode: str) -> None:
     format = Format.from_name(name)

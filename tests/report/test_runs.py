@@ -328,7 +328,11 @@ def gallery_of(run: Path, **options: Any) -> list[tuple[str, str]]:
     return [(below, above) for below, above in zip(classes[::2], classes[1::2], strict=True)]
 
 
-def test_the_gallery_has_the_first_thirty_or_those_a_seed_draws_or_the_errors(trained: Path) -> None:
+def test_the_gallery_has_the_first_thirty_or_those_a_seed_draws_or_the_errors(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("curves_figure", "confusion_figure"):  # each takes a second to draw
+        monkeypatch.setattr(f"emunum.report.run.page.{other}", lambda *arguments: {})
     path = trained / "digits"
     found = predict(read_run(path))
     wrong = np.flatnonzero(found.true != found.predicted)
