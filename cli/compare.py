@@ -29,7 +29,7 @@ def command(one: str, other: str, as_json: bool) -> None:
     RUN is a run's directory, its record.json, or DIR:RUN_ID, a run of a sweep's directory or of a folder of
     runs by the first digits of its run_id.
     """
-    from emunum.experiments.comparison import compare, find_run
+    from emunum.experiments.results.comparison import compare, find_run
 
     try:
         ours, theirs = find_run(one), find_run(other)

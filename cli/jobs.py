@@ -16,7 +16,7 @@ from emunum.kernels.backends import DEFAULT, backend_named
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from emunum.experiments.checkpoint import Interval
+    from emunum.experiments.training.checkpoint import Interval
 
 PRECISIONS = {"float8": "float8_e5m2", "float16": "e6m9", "float32": "float32"}
 DEFAULT_MINUTES = 5.0
@@ -123,7 +123,7 @@ def resumed(path: Path, options: dict[str, Any]) -> Job:
 
 
 def _interval(steps: int | None, minutes: float | None) -> Interval:
-    from emunum.experiments.checkpoint import Interval
+    from emunum.experiments.training.checkpoint import Interval
 
     minutes = DEFAULT_MINUTES if minutes is None else minutes
     if steps is not None and steps < 1:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from emunum.experiments.state import EpochRecord, Step
+    from emunum.experiments.training.state import EpochRecord, Step
 
 _REFRESH_S = 0.1
 _WIDE = 110

@@ -99,7 +99,7 @@ def command(
             raise click.UsageError(f"{name} {value} is for --group.")
     if descending and sort is None:
         raise click.UsageError("--descending is for --sort KEY.")
-    from emunum.experiments.collection import columns_of, flat, read_collection
+    from emunum.experiments.results.collection import columns_of, flat, read_collection
 
     try:
         records = [flat(record) for path in paths for record in read_collection(path)]
@@ -137,7 +137,7 @@ def _where(
 ) -> list[Mapping[str, Any]]:
     if where is None:
         return list(records)
-    from emunum.experiments.filtering import parse_where
+    from emunum.experiments.results.filtering import parse_where
 
     try:
         condition = parse_where(where, keys)
@@ -155,7 +155,7 @@ def _known(name: str, keys: Sequence[str]) -> str:
 
 
 def _usual_columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    from emunum.experiments.grouping import PREFERRED, SEEDS, grouped, varied
+    from emunum.experiments.results.grouping import PREFERRED, SEEDS, grouped, varied
 
     names = dict.fromkeys(varied(grouped(records)) if records else [])
     names = names or dict.fromkeys(("dataset", "format", "rounding"))
@@ -169,8 +169,8 @@ def _usual_columns(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def _grouped(
     records: Sequence[Mapping[str, Any]], metric: str | None, baseline: str | None, keys: Sequence[str]
 ) -> tuple[str, list[dict[str, Any]]]:
-    from emunum.experiments.filtering import parse_where
-    from emunum.experiments.grouping import OPTIONS, baselines, grouped, is_float32, metric_of, rows
+    from emunum.experiments.results.filtering import parse_where
+    from emunum.experiments.results.grouping import OPTIONS, baselines, grouped, is_float32, metric_of, rows
 
     if not records:
         return "", []

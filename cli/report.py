@@ -94,7 +94,7 @@ def command(
     if output is not None and len(runs) > 1:
         raise click.UsageError(f"--output {output} is for one RUN, and there are {len(runs)}.")
 
-    from emunum.experiments.collection import is_collection
+    from emunum.experiments.results.collection import is_collection
 
     many = {path: is_collection(path) for path in runs}
     for path, holds_many in many.items():
@@ -138,9 +138,9 @@ def _files_of_run(console: Console, path: Path, options: dict[str, Any]) -> dict
 
 
 def _files_of_study(console: Console, path: Path, options: dict[str, Any]) -> dict[str, bytes]:
-    from emunum.experiments.collection import columns_of, flat, read_collection
-    from emunum.experiments.filtering import parse_where
-    from emunum.experiments.grouping import OPTIONS
+    from emunum.experiments.results.collection import columns_of, flat, read_collection
+    from emunum.experiments.results.filtering import parse_where
+    from emunum.experiments.results.grouping import OPTIONS
     from emunum.formats.names import unknown
     from emunum.report.sweep.page import study_files
 

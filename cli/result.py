@@ -14,7 +14,7 @@ from rich.table import Table
 from emunum.ops.events import EVENTS
 
 if TYPE_CHECKING:
-    from emunum.experiments.counting import EventRow
+    from emunum.experiments.training.counting import EventRow
 
 
 def print_result(record: dict[str, Any], path: Path) -> None:

@@ -75,7 +75,7 @@ def print_plan(
 
 def result_rows(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a row for each configuration: what varies, counts, the metric, its mean and 95 % interval."""
-    from emunum.experiments.grouping import SEEDS, grouped, metric_of, varied
+    from emunum.experiments.results.grouping import SEEDS, grouped, metric_of, varied
 
     groups = grouped(records)
     columns = varied(groups) or ["dataset", "format", "rounding"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.evaluation import METRICS
+from emunum.experiments.training.evaluation import METRICS
 
 DIGEST = "0123456789abcdef" * 4
 

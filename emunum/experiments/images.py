@@ -20,12 +20,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from emunum.experiments.checkpoint import Interval
 from emunum.experiments.config import RunConfig
 from emunum.experiments.defaults import loss_scale_for
 from emunum.experiments.records import RunDirectory, read_record, running_in, write_atomically
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord, Step
+from emunum.experiments.training.checkpoint import Interval
+from emunum.experiments.training.state import EpochRecord, Step
 from emunum.experiments.verify import configuration_of, records_in
 from emunum.formats.names import unknown
 from emunum.kernels import cpu

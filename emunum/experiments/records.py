@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.state import EpochRecord
+from emunum.experiments.training.state import EpochRecord
 
 SCHEMA_VERSION = 1
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)  # file systems whose directories cannot be flushed

@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.intervals import student_spread
+from emunum.experiments.results.intervals import student_spread
 from emunum.experiments.run import execute
 from emunum.kernels import cpu
 

@@ -13,14 +13,14 @@ from types import ModuleType
 from typing import Any
 
 import emunum
-from emunum.experiments.checkpoint import Checkpoint, Interval, encode, read_checkpoint
 from emunum.experiments.config import RunConfig
-from emunum.experiments.evaluation import METRICS
 from emunum.experiments.records import SCHEMA_VERSION, RunDirectory
-from emunum.experiments.state import EpochRecord, Step, finite_or_none
-from emunum.experiments.storage import Storage
 from emunum.experiments.tracking import Tracker, Untracked
-from emunum.experiments.train import DivergedError, Training
+from emunum.experiments.training.checkpoint import Checkpoint, Interval, encode, read_checkpoint
+from emunum.experiments.training.evaluation import METRICS
+from emunum.experiments.training.state import EpochRecord, Step, finite_or_none
+from emunum.experiments.training.storage import Storage
+from emunum.experiments.training.train import DivergedError, Training
 from emunum.kernels import cpu
 from emunum.kernels.backends import BackendMemoryError
 from emunum.kernels.cpu import get_threads

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.train import Training
+from emunum.experiments.training.train import Training
 
 FORMATS = ("float8_e4m3fn", "float8_e5m2", "float16", "bfloat16", "e6m9")
 SEED = 42

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.state import EpochRecord
+from emunum.experiments.training.state import EpochRecord
 
 _HOME = {"wandb": "emunum.experiments.tracking_wandb"}
 """Name of the library to the module that talks to it, whose `begin` returns a tracker."""

@@ -10,7 +10,7 @@ from typing import Any
 import wandb
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.state import EpochRecord
+from emunum.experiments.training.state import EpochRecord
 
 _PROJECT = "emunum"
 _SETTINGS = {"silent": True, "console": "off", "disable_code": True, "disable_git": True}

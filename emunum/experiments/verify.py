@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.evaluation import METRICS
 from emunum.experiments.records import parse_record, read_record
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord, Step
+from emunum.experiments.training.evaluation import METRICS
+from emunum.experiments.training.state import EpochRecord, Step
 from emunum.kernels import cpu
 
 MEASURED = ("final_step_loss", "final_step_mse", *METRICS, "accumulator_overflows")

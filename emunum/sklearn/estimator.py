@@ -21,7 +21,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from emunum.experiments.config import SEED_LIMIT, RunConfig
 from emunum.experiments.datasets import split_given
 from emunum.experiments.datasets.samples import Float32Array, Task
-from emunum.experiments.train import DivergedError, Training
+from emunum.experiments.training.train import DivergedError, Training
 from emunum.formats.rounding import DEFAULT_RANDOM_BITS
 from emunum.nn.layers import Array
 from emunum.ops.arithmetic import Arithmetic

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.datasets.samples import Float32Array, TableSamples, Task
-from emunum.experiments.evaluation import outputs
-from emunum.experiments.train import Training, arithmetic_of, model_of
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.evaluation import outputs
+from emunum.experiments.training.train import Training, arithmetic_of, model_of
 from emunum.nn.layers import Array, Params
 from emunum.ops.arithmetic import Arithmetic
 

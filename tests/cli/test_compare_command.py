@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from studies import record, write_sweep
 
-from emunum.experiments.comparison import compare
+from emunum.experiments.results.comparison import compare
 
 Command = Callable[..., Any]
 

@@ -16,7 +16,7 @@ import pytest
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import RunDirectory
 from emunum.experiments.run import execute
-from emunum.experiments.stepping import Stepper
+from emunum.experiments.training.stepping import Stepper
 
 Command = Callable[..., Any]
 

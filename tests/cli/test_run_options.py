@@ -7,7 +7,7 @@ import pytest
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import read_record
-from emunum.experiments.train import Training
+from emunum.experiments.training.train import Training
 
 TOY = ["run", "--dataset", "toy", "--epochs", "2"]
 QUIET = [*TOY, "--quiet", "--json"]

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 import emunum
-from emunum.experiments.checkpoint import Checkpoint, Interval, encode, read_checkpoint
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import RunDirectory, read_record
 from emunum.experiments.run import execute
-from emunum.experiments.state import State, Step
-from emunum.experiments.train import Training
+from emunum.experiments.training.checkpoint import Checkpoint, Interval, encode, read_checkpoint
+from emunum.experiments.training.state import State, Step
+from emunum.experiments.training.train import Training
 
 BASE: dict[str, Any] = {"dataset": "toy", "epochs": 4, "batch_size": 2, "format": "e4m3"}
 STOCHASTIC = BASE | {"rounding": "stochastic"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from studies import failed, formats_and_roundings, record, write_sweep
 
-from emunum.experiments.collection import columns_of, flat, is_collection, read_collection
 from emunum.experiments.config import RunConfig
+from emunum.experiments.results.collection import columns_of, flat, is_collection, read_collection
 from emunum.ops.events import EVENTS
 
 FIRST = Path(__file__).parent / "first_version"

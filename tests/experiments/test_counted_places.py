@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from emunum.experiments.counting import Phase, drained, merged
+from emunum.experiments.training.counting import Phase, drained, merged
 from emunum.kernels.contract import Event
 from emunum.ops.events import EVENTS, EventLog
 

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.records import RunDirectory
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord
-from emunum.experiments.train import Training
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.state import EpochRecord
+from emunum.experiments.training.train import Training
 from emunum.ops.events import EVENTS
 
 CONFIGS: dict[str, dict[str, Any]] = {

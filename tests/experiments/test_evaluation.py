@@ -9,11 +9,11 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.datasets import Samples
-from emunum.experiments.evaluation import EVALUATION_BATCH, accuracy_of, macro_f1
-from emunum.experiments.storage import Storage
-from emunum.experiments.train import Training
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.evaluation import EVALUATION_BATCH, accuracy_of, macro_f1
+from emunum.experiments.training.storage import Storage
+from emunum.experiments.training.train import Training
 
 
 def one_hot(labels: Any, classes: int) -> Any:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from emunum.experiments.filtering import parse_where
+from emunum.experiments.results.filtering import parse_where
 
 RECORD = {
     "format": "float8_e4m3fn",

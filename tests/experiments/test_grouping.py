@@ -3,7 +3,7 @@
 import pytest
 from studies import failed, formats_and_roundings, record
 
-from emunum.experiments.grouping import baselines, fixed, grouped, is_float32, metric_of, rows, varied
+from emunum.experiments.results.grouping import baselines, fixed, grouped, is_float32, metric_of, rows, varied
 
 
 def names(groups):

@@ -13,10 +13,10 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.datasets import load, split
 from emunum.experiments.run import execute
-from emunum.experiments.train import Training
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.train import Training
 from emunum.formats import Cast, Mode, Overflow
 from emunum.kernels import cpu
 from emunum.kernels.random import Key

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from emunum.experiments.intervals import Mean, mean_of, paired_difference, student_spread
+from emunum.experiments.results.intervals import Mean, mean_of, paired_difference, student_spread
 
 # Student's t at 0.975, from printed tables, to their three decimals: degrees of freedom to quantile.
 STUDENT = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 9: 2.262, 29: 2.045}

@@ -18,8 +18,8 @@ from oracles import assert_same
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import RunDirectory, read_record, write_atomically
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord
-from emunum.experiments.train import Training
+from emunum.experiments.training.state import EpochRecord
+from emunum.experiments.training.train import Training
 
 TOY = RunConfig(dataset="toy", epochs=3, batch_size=3, format="e4m3")
 OTHER = RunConfig(dataset="toy", epochs=4, batch_size=3, format="e4m3")

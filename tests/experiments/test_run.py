@@ -16,7 +16,7 @@ from emunum.experiments.config import RunConfig
 from emunum.experiments.datasets import load
 from emunum.experiments.records import RunDirectory, read_record
 from emunum.experiments.run import execute
-from emunum.experiments.train import Training
+from emunum.experiments.training.train import Training
 
 KEYS = [
     "schema_version", "run_id", "dataset", "format", "rounding", "overflow", "random_bits",

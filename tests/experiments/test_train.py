@@ -27,8 +27,8 @@ from oracles import (
 import emunum
 from emunum.experiments.config import RunConfig
 from emunum.experiments.datasets import TableSamples
-from emunum.experiments.state import EpochRecord
-from emunum.experiments.train import DivergedError, Training
+from emunum.experiments.training.state import EpochRecord
+from emunum.experiments.training.train import DivergedError, Training
 from emunum.formats.exact import add_exact, dot_exact, multiply_exact, round_exact
 from emunum.kernels.random import philox4x32
 from emunum.nn import initial

@@ -12,10 +12,10 @@ from numpy.testing import assert_array_equal
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord, State
-from emunum.experiments.train import DivergedError, Training
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.state import EpochRecord, State
+from emunum.experiments.training.train import DivergedError, Training
 
 TOY: dict[str, Any] = {"dataset": "toy", "epochs": 6, "batch_size": 3, "format": "e4m3"}
 

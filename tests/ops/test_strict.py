@@ -11,7 +11,7 @@ from inputs import cast
 from numpy.testing import assert_array_equal
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.train import Training
+from emunum.experiments.training.train import Training
 from emunum.kernels.random import Key
 from emunum.nn.initial import SCHEMES, new_stream
 from emunum.nn.layers import Linear

@@ -17,7 +17,7 @@ from emunum.experiments.config import RunConfig
 from emunum.experiments.datasets import digits
 from emunum.experiments.records import RunDirectory
 from emunum.experiments.run import execute
-from emunum.experiments.stepping import Stepper
+from emunum.experiments.training.stepping import Stepper
 from emunum.report.run.page import report_files
 from emunum.report.run.reading import predict, read_run
 

@@ -19,13 +19,13 @@ from kill_sweeps import cluster
 import emunum
 from emunum.experiments.config import RunConfig
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord
 from emunum.experiments.sweeps import local
 from emunum.experiments.sweeps.cluster import DaskCluster
 from emunum.experiments.sweeps.ledger import Ledger, read
 from emunum.experiments.sweeps.local import LocalProcesses
 from emunum.experiments.sweeps.schedule import Sweep, unfinished
 from emunum.experiments.sweeps.workers import Job, ThisProcess, WorkersError
+from emunum.experiments.training.state import EpochRecord
 
 pytestmark = pytest.mark.usefixtures("threads")
 Record = Mapping[str, Any]

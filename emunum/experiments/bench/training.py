@@ -22,8 +22,8 @@ import numpy as np
 from emunum.experiments.bench.case import MissingPeerError
 from emunum.experiments.bench.peers import torch_cnn_steps
 from emunum.experiments.datasets import Images, ImageSamples
-from emunum.experiments.state import State
-from emunum.experiments.stepping import Stepper
+from emunum.experiments.training.state import State
+from emunum.experiments.training.stepping import Stepper
 from emunum.formats import Cast
 from emunum.kernels import cpu
 from emunum.kernels.cpu import get_threads

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.intervals import paired_difference
+from emunum.experiments.results.intervals import paired_difference
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study
 from emunum.experiments.studies.training import means, trained, with_equal_keys
 from emunum.kernels import cpu

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.intervals import mean_of
+from emunum.experiments.results.intervals import mean_of
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study, published
 from emunum.ops.arrays import quantize
 from emunum.ops.arrays import sum as emulated_sum

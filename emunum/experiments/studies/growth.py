@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.intervals import Mean, mean_of, student_spread
+from emunum.experiments.results.intervals import Mean, mean_of, student_spread
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study, published
 from emunum.ops.arrays import matmul_error
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.intervals import mean_of
+from emunum.experiments.results.intervals import mean_of
 from emunum.experiments.studies.study import Case, Grid, Record, Row, Study, published
 from emunum.formats import Cast
 from emunum.kernels import cpu

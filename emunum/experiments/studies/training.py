@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.intervals import mean_of
+from emunum.experiments.results.intervals import mean_of
 from emunum.experiments.run import execute
 from emunum.experiments.studies.study import Case, Record, Row
 from emunum.kernels import cpu

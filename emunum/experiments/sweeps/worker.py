@@ -13,8 +13,8 @@ import emunum
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import SCHEMA_VERSION
 from emunum.experiments.run import execute
-from emunum.experiments.state import EpochRecord
 from emunum.experiments.sweeps.ledger import FAILED
+from emunum.experiments.training.state import EpochRecord
 from emunum.kernels.cpu import get_threads, set_threads
 from emunum.ops.events import EVENTS
 

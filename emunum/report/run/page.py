@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emunum.experiments.counting import merged
 from emunum.experiments.datasets import ImageSamples
 from emunum.experiments.records import computed_on
+from emunum.experiments.training.counting import merged
 from emunum.ops.events import EVENTS
 from emunum.report.run.figures import (
     GALLERY,

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import Phase
 from emunum.experiments.datasets import ImageSamples, Samples
-from emunum.experiments.evaluation import measures
 from emunum.experiments.records import read_config, read_record, running_in
-from emunum.experiments.state import finite_or_none
-from emunum.experiments.train import Training
+from emunum.experiments.training.counting import Phase
+from emunum.experiments.training.evaluation import measures
+from emunum.experiments.training.state import finite_or_none
+from emunum.experiments.training.train import Training
 from emunum.experiments.verify import configuration_of
 from emunum.nn.layers import Array
 

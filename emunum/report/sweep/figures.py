@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from emunum.experiments.grouping import STATUSES, Group
-from emunum.experiments.intervals import mean_of
+from emunum.experiments.results.grouping import STATUSES, Group
+from emunum.experiments.results.intervals import mean_of
 from emunum.formats import Format
 from emunum.ops.events import EVENTS
 from emunum.report.figures import drawn

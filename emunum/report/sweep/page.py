@@ -14,7 +14,7 @@ from string import Template
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.grouping import is_float32
+from emunum.experiments.results.grouping import is_float32
 from emunum.ops.events import EVENTS
 from emunum.report.sweep.figures import MOST, Figure, event_shares, figures_of
 from emunum.report.sweep.inline_svg import inlined, save_link

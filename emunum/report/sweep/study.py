@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.grouping import (
+from emunum.experiments.results.grouping import (
     OPTIONS,
     SEEDS,
     Group,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from emunum.experiments.grouping import STATUSES
+from emunum.experiments.results.grouping import STATUSES
 from emunum.report.sweep.markup import latex, markdown
 from emunum.report.sweep.study import decimals, factor_of, metric_label, number, settled
 from emunum.report.tables import to_markdown

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from emunum.experiments.grouping import SEEDS, Group
+from emunum.experiments.results.grouping import SEEDS, Group
 from emunum.experiments.spelling import command_of
 from emunum.report.sweep.figures import Figure, reference_means
 from emunum.report.sweep.markup import latex, markdown

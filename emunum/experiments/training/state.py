@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from emunum.experiments.counting import EventRow
+from emunum.experiments.training.counting import EventRow
 from emunum.nn.layers import Array, Params
 from emunum.nn.loss_scaling import ConstantScaling, DynamicScaling
 

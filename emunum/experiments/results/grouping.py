@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.intervals import Mean, mean_of, paired_difference
+from emunum.experiments.results.intervals import Mean, mean_of, paired_difference
 
 SEEDS = ("seed", "rounding_seed")
 OPTIONS = tuple(field.name for field in fields(RunConfig) if field.name not in SEEDS)

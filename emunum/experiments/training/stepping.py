@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from emunum.experiments.counting import EventRow, Phase, merged
 from emunum.experiments.datasets import Samples
-from emunum.experiments.state import State
+from emunum.experiments.training.counting import EventRow, Phase, merged
+from emunum.experiments.training.state import State
 from emunum.nn.layers import Params
 from emunum.nn.loss import Loss
 from emunum.nn.loss_scaling import all_finite

@@ -14,13 +14,13 @@ import numpy as np
 
 from emunum.experiments import datasets
 from emunum.experiments.config import RunConfig
-from emunum.experiments.counting import EventRow, Phase, drained
 from emunum.experiments.datasets import Samples, Split
-from emunum.experiments.evaluation import METRICS, accuracy_of, measures, outputs
 from emunum.experiments.methods import loss_named, parse_loss_scale, parse_optimizer, parse_schedule
-from emunum.experiments.state import Best, EpochRecord, State, Step
-from emunum.experiments.stepping import Stepper
-from emunum.experiments.storage import Storage, storage
+from emunum.experiments.training.counting import EventRow, Phase, drained
+from emunum.experiments.training.evaluation import METRICS, accuracy_of, measures, outputs
+from emunum.experiments.training.state import Best, EpochRecord, State, Step
+from emunum.experiments.training.stepping import Stepper
+from emunum.experiments.training.storage import Storage, storage
 from emunum.kernels import cpu
 from emunum.kernels.random import Key
 from emunum.nn.initial import new_stream, parse_scheme

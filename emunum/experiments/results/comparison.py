@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from emunum.experiments.collection import flat, read_collection
 from emunum.experiments.config import RunConfig
+from emunum.experiments.results.collection import flat, read_collection
 
 SURROUNDINGS = (
     "schema_version", "wall_s", "started", "resumed", "threads", "backend", "device", "emunum_version",

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from emunum.experiments.counting import Phase
 from emunum.experiments.datasets import Samples
+from emunum.experiments.training.counting import Phase
 from emunum.nn.layers import Array, Params
 from emunum.nn.loss import LOSSES, mean_squared_error
 from emunum.nn.sequential import Sequential

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 import emunum
 from emunum.experiments.config import RunConfig
-from emunum.experiments.state import Best, EpochRecord, State
+from emunum.experiments.training.state import Best, EpochRecord, State
 from emunum.nn.layers import Params
 from emunum.ops.strict import plain
 
