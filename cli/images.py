@@ -18,7 +18,7 @@ from emunum.formats.names import unknown
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from emunum.experiments.images import Row, Study
+    from emunum.experiments.studies.image_rows import Row, Study
 
 
 def command(name: str, summary: str) -> click.Command:
@@ -110,21 +110,21 @@ def _reproduce(
         given = "--append" if append else f"--backend {backend}"
         option = given if epochs is None else f"--epochs {epochs}"
         raise click.UsageError(f"{option} is for rows that are trained: name one with --rerun.")
-    from emunum.experiments import images
+    from emunum.experiments.studies import image_rows, image_runs
     from emunum.kernels.backends import DEFAULT, backend_named
     from emunum.report.tables import to_csv
 
-    study = images.STUDIES[name]()
+    study = image_rows.STUDIES[name]()
     try:
-        if level not in (None, *images.LEVELS):
-            raise unknown("level", level, images.LEVELS)
+        if level not in (None, *image_rows.LEVELS):
+            raise unknown("level", level, image_rows.LEVELS)
         chosen = [study.row(row) for row in rerun]
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     chosen_backend = backend_named(backend or DEFAULT)
-    path = images.records_path(study) if records is None else records
+    path = image_runs.records_path(study) if records is None else records
     try:
-        known = images.read_records(path)
+        known = image_runs.read_records(path)
         for row in chosen:
             record = _trained(study, row, output, epochs, data_dir, chosen_backend, threads)
             if record["status"] == "interrupted":
@@ -132,8 +132,8 @@ def _reproduce(
                 return 130
             known.append(record)
             if append:
-                images.append(path, record)
-        rows = images.rows(study, known, level)
+                image_runs.append(path, record)
+        rows = image_rows.rows(study, known, level)
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
@@ -156,12 +156,12 @@ def _trained(
     backend: ModuleType,
     threads: int | None,
 ) -> dict[str, Any]:
-    from emunum.experiments import images
+    from emunum.experiments.studies import image_runs
     from emunum.kernels.cpu import set_threads
 
     set_threads(threads)
     with TrainingProgress(Console(stderr=True), row.with_epochs(epochs).epochs, False) as progress:
-        return images.run(
+        return image_runs.run(
             study,
             row,
             output,

@@ -13,10 +13,10 @@ import pytest
 from device_arrays import backend
 from emunum_cli.progress import TrainingProgress
 
-from emunum.experiments import images as studies
 from emunum.experiments.bench import training
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import read_options, read_record
+from emunum.experiments.studies import image_rows
 from emunum.kernels import backends, cpu
 
 Command = Callable[..., Any]
@@ -191,8 +191,8 @@ def test_events_on_a_backend_that_counts_none_are_one_line(
 def test_a_row_of_the_image_study_is_trained_on_a_backend(
     emunum: Command, folder: Path, fake: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    row = studies.Row(name="small", level="emulated", config=ROW)
-    monkeypatch.setitem(studies.STUDIES, "images", lambda: studies.Study(name="images", rows=(row,)))
+    row = image_rows.Row(name="small", level="emulated", config=ROW)
+    monkeypatch.setitem(image_rows.STUDIES, "images", lambda: image_rows.Study(name="images", rows=(row,)))
     where = ["--records", folder / "none.jsonl", "--json"]
     result = emunum("reproduce", "images", "--rerun", "small", "--backend", "cuda", *where)
     assert result.code == 0

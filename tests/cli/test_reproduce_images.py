@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from emunum.experiments import images as studies
 from emunum.experiments.config import RunConfig
 from emunum.experiments.records import read_record
 from emunum.experiments.run import execute
+from emunum.experiments.studies import image_rows, image_runs
 
 TINY = RunConfig(dataset="digits", model="softmax_regression", epochs=1, batch_size=512, validation_split=0.1)
 NAMES = ["input-float32", "input-float16", "input-int8", "mixed-e4m3"]
@@ -23,7 +23,7 @@ def tiny(monkeypatch):
     configs = [replace(TINY, policy="input", **own) for own in options]
     configs.append(replace(TINY, policy="mixed", format="e4m3"))
     rows = tuple(
-        studies.Row(
+        image_rows.Row(
             name=name,
             level="published" if answered else "emulated",
             config=config,
@@ -31,8 +31,8 @@ def tiny(monkeypatch):
         )
         for name, config, answered in zip(NAMES, configs, ("float32", "float16", "int8", None), strict=True)
     )
-    study = studies.Study(name="images", rows=rows, published=studies.images().published)
-    monkeypatch.setitem(studies.STUDIES, "images", lambda: study)
+    study = image_rows.Study(name="images", rows=rows, published=image_rows.images().published)
+    monkeypatch.setitem(image_rows.STUDIES, "images", lambda: study)
     return study
 
 
@@ -120,7 +120,7 @@ def test_a_stopped_row_exits_with_130_and_goes_on(emunum, folder, tiny, monkeypa
         return {"status": "interrupted", "reason": "stopped by Ctrl-C in epoch 1 of 1"}
 
     with monkeypatch.context() as patch:
-        patch.setattr(studies, "run", stopped)
+        patch.setattr(image_runs, "run", stopped)
         result = reproduce(emunum, "--rerun", "input-int8")
     assert (result.code, result.out) == (130, "")
     assert result.err == "Interrupted: stopped by Ctrl-C in epoch 1 of 1. The same command goes on.\n"

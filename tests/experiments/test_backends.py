@@ -8,12 +8,12 @@ import pytest
 from device_arrays import DeviceArray, backend
 
 from emunum.experiments.config import RunConfig
-from emunum.experiments.images import Row, Study
-from emunum.experiments.images import run as run_row
 from emunum.experiments.records import RunDirectory, read_options, read_record
-from emunum.experiments.regression import cases
 from emunum.experiments.run import execute
 from emunum.experiments.studies import study_named
+from emunum.experiments.studies.image_rows import Row, Study
+from emunum.experiments.studies.image_runs import run as run_row
+from emunum.experiments.studies.regression import cases
 from emunum.experiments.training.checkpoint import Interval
 from emunum.experiments.training.counting import Phase
 from emunum.experiments.training.train import Training

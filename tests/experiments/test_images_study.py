@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import emunum
-from emunum.experiments import images
 from emunum.experiments.config import RunConfig
-from emunum.experiments.images import Row, Study
 from emunum.experiments.records import RunDirectory, read_record
 from emunum.experiments.run import execute
+from emunum.experiments.studies import image_rows, image_runs
+from emunum.experiments.studies.image_rows import Row, Study
 from emunum.experiments.verify import verify
 from emunum.formats import Format
 from emunum.ops.policy import Role
@@ -36,7 +36,7 @@ def study():
         Row(name=name, level=level, config=replace(TINY, format=name), answered=answered)
         for name, level, answered in (("float32", "published", "float32"), ("e4m3", "emulated", None))
     )
-    line = images.Published(
+    line = image_rows.Published(
         input_type="float32", experiment="x", accuracy=0.5, f1=0.4, loss=2.0, runtime_s=3.0
     )
     return Study(name="tiny", rows=rows, published=(line,))
@@ -50,13 +50,13 @@ def record(study):
 def test_the_published_lines_are_the_four_of_the_table():
     found = [
         (line.experiment, line.input_type, line.accuracy, line.f1, line.loss, line.runtime_s)
-        for line in images.images().published
+        for line in image_rows.images().published
     ]
     assert found == TABLE
 
 
 def test_every_published_line_is_answered_by_rows_of_its_level_and_input():
-    study = images.images()
+    study = image_rows.images()
     found = {row.name: row.answered for row in study.rows if row.level == "published"}
     assert found == {
         "input-float32": "float32",
@@ -72,15 +72,15 @@ def test_every_published_line_is_answered_by_rows_of_its_level_and_input():
     assert {line.input_type for line in study.published} == set(found.values()) - {None}
 
 
-@pytest.mark.parametrize("name", images.STUDIES)
+@pytest.mark.parametrize("name", image_rows.STUDIES)
 def test_rows_have_names_and_configurations_of_their_own(name):
-    study = images.STUDIES[name]()
+    study = image_rows.STUDIES[name]()
     assert study.name == name
     assert len({row.name for row in study.rows}) == len({row.config for row in study.rows}) == len(study.rows)
 
 
 def test_the_published_recipe_is_that_of_the_study():
-    for row in images.images().rows:
+    for row in image_rows.images().rows:
         config = row.config
         stepped = row.name.endswith("-stepped")
         assert (config.dataset, config.model) == ("mnist", "cnn")
@@ -97,7 +97,7 @@ def test_the_published_recipe_is_that_of_the_study():
 
 
 def test_published_rows_cast_nothing_but_the_input():
-    for row in (row for row in images.images().rows if row.level == "published"):
+    for row in (row for row in image_rows.images().rows if row.level == "published"):
         policy = row.config.build_policy()
         own = {role: cast.format.name for role, cast in policy.roles.items() if role is not Role.INPUT}
         assert set(own.values()) == {"float32"}
@@ -106,14 +106,14 @@ def test_published_rows_cast_nothing_but_the_input():
 
 
 def test_the_loss_is_scaled_where_small_numbers_end_early():
-    for row in images.images().rows:
+    for row in image_rows.images().rows:
         narrow = {"float16", "float8_e4m3fn", "float8_e5m2"} & {row.config.format}
         scaled = (64 if row.config.policy == "full" else 1024) if narrow and row.level == "emulated" else 1
         assert row.config.loss_scale == scaled
 
 
 def test_the_published_int8_leaves_black_white_and_nothing_between():
-    cast = images.images().row("input-int8").config.build_policy().roles[Role.INPUT]
+    cast = image_rows.images().row("input-int8").config.build_policy().roles[Role.INPUT]
     pixels = np.arange(256, dtype=np.float32)
     x = (pixels / np.float32(255) - np.float32(0.5)) / np.float32(0.5)
     left = emunum.quantize(x, cast.format, rounding=cast.mode)
@@ -121,7 +121,7 @@ def test_the_published_int8_leaves_black_white_and_nothing_between():
 
 
 def test_the_emulated_rows_are_those_that_were_asked_for():
-    rows = [row for row in images.images().rows if row.level == "emulated"]
+    rows = [row for row in image_rows.images().rows if row.level == "emulated"]
     found = {(r.config.policy, r.config.format, r.config.rounding) for r in rows}
     both = ("nearest_even", "stochastic")
     assert found == {
@@ -141,7 +141,7 @@ def test_the_emulated_rows_are_those_that_were_asked_for():
 
 
 def test_cifar10_has_the_regression_studys_formats_roundings_and_policies():
-    rows = images.cifar10().rows
+    rows = image_rows.cifar10().rows
     found = {(r.config.policy, r.config.format, r.config.rounding) for r in rows}
     assert found == {("full", "float32", "nearest_even")} | {
         (policy, name, rounding)
@@ -154,11 +154,11 @@ def test_cifar10_has_the_regression_studys_formats_roundings_and_policies():
 
 def test_an_unknown_row_is_refused_with_the_names():
     with pytest.raises(ValueError, match=r"^unknown row 'mixed-e4m4'\. Did you mean 'mixed-e4m3'\?"):
-        images.images().row("mixed-e4m4")
+        image_rows.images().row("mixed-e4m4")
 
 
 def test_rows_without_records_are_null_beside_the_published_numbers(study):
-    first, second = images.rows(study, [])
+    first, second = image_rows.rows(study, [])
     for row in (first, second):
         assert [row[key] for key in ("status", "test_accuracy", "wall_s", "weight_bytes")] == [None] * 4
     assert (first["published_accuracy"], first["published_experiment"]) == (0.5, "x")
@@ -166,7 +166,7 @@ def test_rows_without_records_are_null_beside_the_published_numbers(study):
 
 
 def test_a_record_fills_its_own_row_and_no_other(study, record):
-    first, second = images.rows(study, [record])
+    first, second = image_rows.rows(study, [record])
     for key in ("test_accuracy", "test_f1", "test_loss", "wall_s", "weight_bytes", "weights_sha256"):
         assert first[key] == record[key]
     assert (first["epochs"], first["status"], second["status"]) == (1, "completed", None)
@@ -174,33 +174,33 @@ def test_a_record_fills_its_own_row_and_no_other(study, record):
 
 
 def test_the_level_picks_rows(study, record):
-    assert [row["row"] for row in images.rows(study, [record], "emulated")] == ["e4m3"]
+    assert [row["row"] for row in image_rows.rows(study, [record], "emulated")] == ["e4m3"]
 
 
 def test_the_record_of_the_rows_epochs_and_then_of_more_and_then_the_later_one_counts(study, record):
     longer, longest = (execute(study.rows[0].with_epochs(epochs)) for epochs in (2, 3))
     for records in ([longer, longest], [longest, longer]):
-        assert images.rows(study, records)[0]["epochs"] == 3
-        assert images.rows(study, [*records, record])[0]["epochs"] == 1
-        assert images.rows(study, [record, *records])[0]["epochs"] == 1
+        assert image_rows.rows(study, records)[0]["epochs"] == 3
+        assert image_rows.rows(study, [*records, record])[0]["epochs"] == 1
+        assert image_rows.rows(study, [record, *records])[0]["epochs"] == 1
     again = record | {"wall_s": 99.0}
-    assert images.rows(study, [record, again])[0]["wall_s"] == 99.0
+    assert image_rows.rows(study, [record, again])[0]["wall_s"] == 99.0
 
 
 def test_a_record_of_no_row_is_left_out_and_one_that_was_changed_is_refused(study, record):
     other = execute(RunConfig(dataset="toy", epochs=1))
-    assert {row["status"] for row in images.rows(study, [other])} == {None}
+    assert {row["status"] for row in image_rows.rows(study, [other])} == {None}
     with pytest.raises(ValueError, match=r"^record 1 names the run .*: it was changed"):
-        images.rows(study, [record | {"learning_rate": 0.5}])
+        image_rows.rows(study, [record | {"learning_rate": 0.5}])
 
 
 def test_records_are_appended_and_replaced_by_run(tmp_path, record):
     path = tmp_path / "records" / "tiny.jsonl"
-    assert images.read_records(path) == []
-    images.append(path, record)
-    images.append(path, record | {"run_id": "another"})
-    images.append(path, record | {"wall_s": 1.5})
-    assert [(r["run_id"], r["wall_s"]) for r in images.read_records(path)] == [
+    assert image_runs.read_records(path) == []
+    image_runs.append(path, record)
+    image_runs.append(path, record | {"run_id": "another"})
+    image_runs.append(path, record | {"wall_s": 1.5})
+    assert [(r["run_id"], r["wall_s"]) for r in image_runs.read_records(path)] == [
         (record["run_id"], 1.5),
         ("another", record["wall_s"]),
     ]
@@ -208,7 +208,7 @@ def test_records_are_appended_and_replaced_by_run(tmp_path, record):
 
 def test_a_run_is_kept_in_a_directory_that_verify_and_resume_read(study, tmp_path):
     seen = []
-    record = images.run(study, study.rows[0], tmp_path, on_epoch=seen.append)
+    record = image_runs.run(study, study.rows[0], tmp_path, on_epoch=seen.append)
     [directory] = tmp_path.iterdir()
     assert directory.name == f"tiny-float32-{record['run_id'][:8]}"
     assert read_record(directory) == record
@@ -217,9 +217,9 @@ def test_a_run_is_kept_in_a_directory_that_verify_and_resume_read(study, tmp_pat
 
 
 def test_a_finished_run_is_taken_as_it_stands(study, tmp_path, monkeypatch):
-    record = images.run(study, study.rows[0], tmp_path)
-    monkeypatch.setattr(images, "execute", lambda *_, **__: pytest.fail("trained again"))
-    assert images.run(study, study.rows[0], tmp_path) == record
+    record = image_runs.run(study, study.rows[0], tmp_path)
+    monkeypatch.setattr(image_runs, "execute", lambda *_, **__: pytest.fail("trained again"))
+    assert image_runs.run(study, study.rows[0], tmp_path) == record
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(study, tmp_path):
@@ -230,34 +230,34 @@ def test_a_stopped_run_goes_on_to_the_same_weights(study, tmp_path):
         if (error := next(stops, None)) is not None:
             raise error
 
-    first = images.run(study, row, tmp_path, epochs=2, on_step=stop)
+    first = image_runs.run(study, row, tmp_path, epochs=2, on_step=stop)
     assert first["status"] == "interrupted"
-    second = images.run(study, row, tmp_path, epochs=2)
+    second = image_runs.run(study, row, tmp_path, epochs=2)
     assert (second["status"], second["resumed"]) == ("completed", 1)
     assert second["weights_sha256"] == execute(row.with_epochs(2))["weights_sha256"]
 
 
 def test_a_run_that_another_process_is_at_work_on_is_left_alone(study, tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "running_in", lambda path: 4711)
+    monkeypatch.setattr(image_runs, "running_in", lambda path: 4711)
     with pytest.raises(ValueError, match=r"^process 4711 is at work on .*tiny-float32-.*\. Stop it first\.$"):
-        images.run(study, study.rows[0], tmp_path)
+        image_runs.run(study, study.rows[0], tmp_path)
 
 
 def test_a_run_without_data_leaves_nothing_behind(tmp_path, monkeypatch):
     monkeypatch.setenv("EMUNUM_DATA", str(tmp_path / "none"))
     (tmp_path / "none").mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    study = images.images()
+    study = image_rows.images()
     with pytest.raises(ValueError, match="'mnist' is not on this machine"):
-        images.run(study, study.row("full-e4m3"), tmp_path / "runs")
+        image_runs.run(study, study.row("full-e4m3"), tmp_path / "runs")
     assert not list((tmp_path / "runs").iterdir())
 
 
-@pytest.mark.parametrize("name", images.STUDIES)
+@pytest.mark.parametrize("name", image_rows.STUDIES)
 def test_committed_records_are_of_the_studys_rows(name):
-    study = images.STUDIES[name]()
-    records = images.read_records(images.records_path(study))
-    recorded = {row["row"] for row in images.rows(study, records) if row["status"] is not None}
+    study = image_rows.STUDIES[name]()
+    records = image_runs.read_records(image_runs.records_path(study))
+    recorded = {row["row"] for row in image_rows.rows(study, records) if row["status"] is not None}
     assert len(recorded) <= len(records)
     for record in records:
         assert record["status"] in ("completed", "diverged")
@@ -265,7 +265,7 @@ def test_committed_records_are_of_the_studys_rows(name):
 
 
 def test_the_committed_csv_has_four_lines():
-    path = Path(images.records_path(images.images())).parents[1] / "images_published.csv"
+    path = Path(image_runs.records_path(image_rows.images())).parents[1] / "images_published.csv"
     lines = list(csv.DictReader(path.read_text().splitlines()))
     assert [line["experiment"] for line in lines] == [entry[0] for entry in TABLE]
 
@@ -275,4 +275,4 @@ def test_a_directory_with_another_run_is_refused(study, tmp_path):
     name = f"tiny-{row.name}-{row.config.run_id[:8]}"
     RunDirectory(tmp_path, name, replace(row.config, seed=1))
     with pytest.raises(FileExistsError, match="holds a run of another configuration"):
-        images.run(study, row, tmp_path)
+        image_runs.run(study, row, tmp_path)

@@ -7,8 +7,8 @@ from importlib.resources import files
 
 import pytest
 
-from emunum.experiments.regression import FORMATS, cases, configuration, measure, published, rows
 from emunum.experiments.studies import study_named
+from emunum.experiments.studies.regression import FORMATS, cases, configuration, measure, published, rows
 
 # dataset, format, rounding, training MSE, test MSE over n: typed from the published tables once more.
 PUBLISHED = """
@@ -127,7 +127,9 @@ def test_a_run_keeps_its_loss_of_every_step(records):
 
 
 def test_an_interrupted_run_ends_the_study(monkeypatch):
-    monkeypatch.setattr("emunum.experiments.regression.execute", lambda *_, **__: {"status": "interrupted"})
+    monkeypatch.setattr(
+        "emunum.experiments.studies.regression.execute", lambda *_, **__: {"status": "interrupted"}
+    )
     with pytest.raises(KeyboardInterrupt):
         measure(cases({"policies": ["output"], "seeds": 2})[0])
 

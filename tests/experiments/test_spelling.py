@@ -8,8 +8,8 @@ from emunum_cli.run import command
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.defaults import configure
-from emunum.experiments.images import STUDIES
 from emunum.experiments.spelling import arguments_of, command_of
+from emunum.experiments.studies.image_rows import STUDIES
 
 
 def parsed(line: str) -> RunConfig:

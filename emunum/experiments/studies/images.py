@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from emunum.experiments import images
+from emunum.experiments.studies import image_rows
 from emunum.experiments.studies.study import Record, Row, Study
 
 
 def _rows(name: str, records: list[Record]) -> list[Row]:
-    return images.rows(images.STUDIES[name](), records)
+    return image_rows.rows(image_rows.STUDIES[name](), records)
 
 
 IMAGES = Study(name="images", rows=partial(_rows, "images"), trains=True)

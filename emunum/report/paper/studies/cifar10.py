@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from emunum.experiments import images
+from emunum.experiments.studies import image_rows
 from emunum.report.paper.studies.accuracy import accuracy_figure
 from emunum.report.paper.studies.images import notes, tables
 from emunum.report.paper.studies.shown import Shown
@@ -26,7 +26,7 @@ PANELS = {
 
 def figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     """Test errors, a panel for each policy; float32 is the same under both."""
-    rows = images.rows(images.cifar10(), records)
+    rows = image_rows.rows(image_rows.cifar10(), records)
     wide = [row | {"row": "output-float32", "policy": "output"} for row in rows if row["format"] == "float32"]
     return accuracy_figure([*wide, *rows], PANELS)
 

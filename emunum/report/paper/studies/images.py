@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from emunum.experiments import images
+from emunum.experiments.studies import image_rows
 from emunum.report.paper.studies.accuracy import accuracy_figure
 from emunum.report.paper.studies.shown import Shown, Table
 from emunum.report.tables import IMAGES_HEADER, images_cells
@@ -74,7 +74,7 @@ PANELS = {
 
 def figure(records: Sequence[dict[str, Any]]) -> dict[str, bytes]:
     """Test errors, a panel for each of PANELS."""
-    return accuracy_figure(images.rows(images.images(), records), PANELS)
+    return accuracy_figure(image_rows.rows(image_rows.images(), records), PANELS)
 
 
 SHOWN = Shown(

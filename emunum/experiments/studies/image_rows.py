@@ -1,4 +1,4 @@
-"""The image studies: their rows, the runs that answer them, and ours beside the published numbers.
+"""The image studies: their rows, the published lines, and ours beside them.
 
 `images`, level published: the study trained a small convolutional network on MNIST in float32 and cast
 nothing but the input, x = (pixel / 255 - 0.5) / 0.5: our policy `input`. Its float16 rounds; its int8
@@ -11,24 +11,15 @@ narrow too (policy `full`) have SGD with momentum, in float32 as well.
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.resources import files
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from emunum.experiments.config import RunConfig
 from emunum.experiments.defaults import loss_scale_for
-from emunum.experiments.records import RunDirectory, read_record, running_in, write_atomically
-from emunum.experiments.run import execute
-from emunum.experiments.training.checkpoint import Interval
-from emunum.experiments.training.state import EpochRecord, Step
-from emunum.experiments.verify import configuration_of, records_in
+from emunum.experiments.studies.study import published
+from emunum.experiments.verify import configuration_of
 from emunum.formats.names import unknown
-from emunum.kernels import cpu
 
 PUBLISHED, EMULATED = "published", "emulated"
 LEVELS = (PUBLISHED, EMULATED)
@@ -150,73 +141,6 @@ def cifar10() -> Study:
     return Study(name="cifar10", rows=(_row(EMULATED, _CIFAR10, "float32", policy="full"), *rows))
 
 
-def records_path(study: Study) -> Path:
-    """Return where the study's committed records are: a file of paper/records/, which need not exist."""
-    return Path(str(files("emunum_paper"))) / "records" / f"{study.name}.jsonl"
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """Return the records in a file, none where there is no file. Raises ValueError for what is none."""
-    return [record for _, record in records_in(path)] if path.exists() else []
-
-
-def append(path: Path, record: dict[str, Any]) -> None:
-    """Put a record at the end of the file, or in the place of an earlier one of the same run_id."""
-    lines = {entry["run_id"]: entry for entry in read_records(path)} | {record["run_id"]: record}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, "".join(json.dumps(entry, allow_nan=False) + "\n" for entry in lines.values()))
-
-
-def run(
-    study: Study,
-    row: Row,
-    output: Path,
-    *,
-    epochs: int | None = None,
-    data_dir: Path | None = None,
-    backend: ModuleType = cpu,
-    on_step: Callable[[Step], None] = lambda step: None,
-    on_epoch: Callable[[EpochRecord], None] = lambda epoch: None,
-) -> dict[str, Any]:
-    """Train a row in a directory below `output` and return its record.
-
-    A run that was stopped or killed there goes on from its checkpoint; one that is finished is taken as it
-    stands, whatever the backend. Raises ValueError as `execute` does, and where another process is at work
-    on it.
-    """
-    config = row.with_epochs(epochs)
-    name = f"{study.name}-{row.name}-{config.run_id[:8]}"
-    path, interval = output / name, Interval()
-    if (path / "record.json").exists():
-        record = read_record(path)
-        if record["status"] != "interrupted" and record["run_id"] == config.run_id:
-            return record
-    if process := running_in(path):
-        raise ValueError(f"process {process} is at work on {path}. Stop it first.")
-    options = {
-        "events": False,
-        "checkpoint_steps": interval.steps,
-        "checkpoint_minutes": interval.minutes,
-        "data_dir": None if data_dir is None else str(data_dir.absolute()),
-        "backend": backend.NAME,
-    }
-    directory = RunDirectory(output, name, config, options)
-    try:
-        return execute(
-            config,
-            directory=directory,
-            data_dir=data_dir,
-            checkpoints=interval,
-            resume=True,
-            backend=backend,
-            on_step=on_step,
-            on_epoch=on_epoch,
-        )
-    except ValueError:
-        directory.discard()
-        raise
-
-
 def rows(study: Study, records: Sequence[dict[str, Any]], level: str | None = None) -> list[dict[str, Any]]:
     """Return a line for each row of the study and published line it answers, with its record's measurements.
 
@@ -260,8 +184,7 @@ def _lines(study: Study, row: Row, record: dict[str, Any] | None) -> Iterator[di
 
 
 def _published() -> Iterator[Published]:
-    lines = files("emunum_paper").joinpath("images_published.csv").read_text().splitlines()
-    for line in csv.DictReader(lines):
+    for line in published("images"):
         yield Published(
             input_type=line["tensor_dtype"],
             experiment=line["experiment"],
